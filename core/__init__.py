@@ -1,0 +1,1 @@
+"""What knows nothing of faces: options, prompts, storage, images, video, colour, networks."""

@@ -1,0 +1,96 @@
+"""Images from and to disk: any path, any depth in, 8-bit BGR out, writes whole or not at all."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from core import storage
+from core.errors import FileFormatError
+
+JPEG_SUFFIXES = (".jpg", ".jpeg")
+
+
+def read_image(path: Path) -> np.ndarray:
+    """Read an image file as it is meant to be seen.
+
+    EXIF orientation is applied, 16-bit and float images are scaled to 8 bits, grey is repeated, alpha dropped.
+
+    Returns:
+        (H, W, 3) uint8 BGR.
+
+    Raises:
+        FileFormatError: The file cannot be opened or decoded.
+    """
+    path = Path(path)
+    try:
+        data = path.read_bytes()  # not cv2.imread: it trips on non-Latin paths under Windows
+    except OSError as err:
+        raise FileFormatError(f"{path}: cannot be read ({err.strerror})") from err
+    return decode_image(data, str(path))
+
+
+def decode_image(data: bytes, name: str) -> np.ndarray:
+    """Decode the bytes of an image file; see `read_image`. `name` is for the message."""
+    if not data:
+        raise FileFormatError(f"{name}: the file is empty; make it again")
+    buffer = np.frombuffer(data, np.uint8)
+    try:
+        # ANYDEPTH keeps 16 bits for our own scaling; COLOR applies EXIF orientation and drops alpha.
+        image = cv2.imdecode(buffer, cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH)
+    except cv2.error as err:
+        raise FileFormatError(f"{name}: cannot be decoded ({err.err}); make it again") from err
+    if image is None:
+        raise FileFormatError(f"{name}: not an image, or cut short; make it again")
+    if _is_truncated_jpeg(data):
+        raise FileFormatError(f"{name}: the JPEG was cut short; make it again")
+    return to_uint8(image)
+
+
+def to_uint8(image: np.ndarray) -> np.ndarray:
+    """Scale uint16 by 1/257 and float in [0, 1] by 255 to uint8; uint8 is returned as it is."""
+    if image.dtype == np.uint8:
+        return image
+    if image.dtype == np.uint16:
+        return cv2.convertScaleAbs(image, alpha=1 / 257)
+    return np.rint(np.clip(np.nan_to_num(image), 0, 1) * 255).astype(np.uint8)
+
+
+def encode_image(suffix: str, image: np.ndarray, quality: int | None = None) -> bytes:
+    """Encode (H, W), (H, W, 1) or (H, W, 3) uint8 as the format of `suffix`.
+
+    Args:
+        suffix: `.png`, `.jpg`, `.tif` and so on.
+        image: uint8, BGR or grey.
+        quality: JPEG 1..100 (default 95); for PNG the compression 0..9 (default 1, which is fast).
+
+    Raises:
+        FileFormatError: The encoder refuses the image.
+    """
+    suffix = suffix.lower()
+    if suffix in JPEG_SUFFIXES:
+        parameters = [cv2.IMWRITE_JPEG_QUALITY, 95 if quality is None else quality]
+    elif suffix == ".png":
+        parameters = [cv2.IMWRITE_PNG_COMPRESSION, 1 if quality is None else quality]
+    else:
+        parameters = []
+    try:
+        done, buffer = cv2.imencode(suffix, image, parameters)
+    except cv2.error as err:
+        raise FileFormatError(f"an image of shape {image.shape} cannot be written as {suffix} ({err.err})") from err
+    if not done:
+        raise FileFormatError(f"an image of shape {image.shape} cannot be written as {suffix}")
+    return buffer.tobytes()
+
+
+def write_image(path: Path, image: np.ndarray, quality: int | None = None) -> None:
+    """Write an image atomically; see `encode_image`."""
+    path = Path(path)
+    storage.write_bytes(path, encode_image(path.suffix, image, quality))
+
+
+def _is_truncated_jpeg(data: bytes) -> bool:
+    """Whether a JPEG ends before its end marker: decoders fill the missing part with grey in silence."""
+    return data[:2] == b"\xff\xd8" and b"\xff\xd9" not in data[-65536:]

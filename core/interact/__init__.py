@@ -1,0 +1,1 @@
+"""Talking to the user: questions, progress, pictures on a screen."""

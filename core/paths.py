@@ -1,0 +1,87 @@
+"""Finding the user's files: image folders, wildcards as the numbered scripts pass them, early checks."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from pathlib import Path
+
+from core.errors import SwapError
+
+IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".tif", ".tiff"})  # the set that DFL scans
+
+
+def list_images(folder: Path) -> list[Path]:
+    """Images directly inside `folder`, sorted by path; hidden files (our temporary ones) are left out."""
+    with os.scandir(folder) as entries:
+        names = [
+            entry.name
+            for entry in entries
+            if not entry.name.startswith(".") and os.path.splitext(entry.name)[1].lower() in IMAGE_SUFFIXES
+        ]
+    return [Path(folder) / name for name in sorted(names)]
+
+
+def require_folder(path: Path, what: str) -> Path:
+    """`path` if it is a folder; `what` names its role in the message.
+
+    Raises:
+        SwapError: It is missing or is a file.
+    """
+    path = Path(path).expanduser()
+    if not path.exists():
+        raise SwapError(f"{path}: {what} does not exist; check the path or run the step that makes it")
+    if not path.is_dir():
+        raise SwapError(f"{path}: {what} must be a folder, this is a file")
+    return path
+
+
+def require_file(path: Path, what: str) -> Path:
+    """`path` if it is a file; `what` names its role in the message.
+
+    Raises:
+        SwapError: It is missing or is a folder.
+    """
+    path = Path(path).expanduser()
+    if not path.exists():
+        raise SwapError(f"{path}: {what} does not exist; check the path")
+    if not path.is_file():
+        raise SwapError(f"{path}: {what} must be a file, this is a folder")
+    return path
+
+
+def require_writable_folder(path: Path, what: str) -> Path:
+    """Make `path` if need be and prove by a trial file that it can be written to.
+
+    Raises:
+        SwapError: It cannot be made or written to.
+    """
+    path = Path(path).expanduser()
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=path):
+            pass
+    except OSError as err:
+        raise SwapError(
+            f"{path}: {what} cannot be written to ({err.strerror}); allow writing there or choose another"
+        ) from err
+    return path
+
+
+def resolve_wildcard(path: Path) -> Path:
+    """Turn `folder/data_src.*` into the first file there with that stem, as DFL's scripts rely on.
+
+    A path without the literal suffix `.*` is returned as it is.
+
+    Raises:
+        SwapError: Nothing in the folder has that stem.
+    """
+    path = Path(path).expanduser()
+    if path.suffix != ".*":
+        return path
+    folder = require_folder(path.parent, "the folder of the video")
+    stem = path.name[:-2].lower()
+    matches = sorted(p for p in folder.iterdir() if p.is_file() and p.stem.lower() == stem)
+    if not matches:
+        raise SwapError(f"{path}: no file of that name; put the video there, for example as {path.name[:-2]}.mp4")
+    return matches[0]

@@ -1,0 +1,65 @@
+"""Files that are either whole or absent: every write of user data goes through here."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from core.errors import FileFormatError
+
+
+@contextlib.contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Give a temporary path to write; it takes the place of `path` only if the block succeeds."""
+    path = Path(path)
+    # The suffix stays last: encoders choose their format by it.
+    temporary = path.with_name(f".{os.getpid()}-{threading.get_ident()}.{path.name}")
+    try:
+        yield temporary
+        with temporary.open("rb+") as file:
+            os.fsync(file.fileno())  # else a power cut can leave the new name without its content
+        os.replace(temporary, path)
+    finally:
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
+
+
+def write_bytes(path: Path, data: bytes) -> None:
+    """Replace the content of `path` with `data`, whole or not at all."""
+    with replacing(path) as temporary:
+        temporary.write_bytes(data)
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Replace `path` with `value` as indented UTF-8 JSON."""
+    write_bytes(path, json.dumps(value, indent=2, ensure_ascii=False).encode("utf-8"))
+
+
+def read_json(path: Path) -> Any:
+    """Read a JSON file.
+
+    Raises:
+        FileFormatError: It is not JSON in UTF-8.
+    """
+    try:
+        return json.loads(Path(path).read_text(encoding="utf-8"))
+    except (UnicodeDecodeError, ValueError) as err:
+        raise FileFormatError(f"{path}: not a JSON file ({err}); it was damaged or is of another kind") from err
+
+
+def sync_directory(path: Path) -> None:
+    """Make renames in `path` durable (a no-op where directories cannot be synced)."""
+    if os.name != "posix":
+        return
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    except OSError:  # some network file systems refuse; the rename itself is still atomic
+        pass
+    finally:
+        os.close(descriptor)

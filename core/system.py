@@ -1,0 +1,33 @@
+"""The machine: processor count, memory, our own priority."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+
+
+def cpu_count() -> int:
+    """Processors this process may use (affinity and containers respected where the system tells)."""
+    if hasattr(os, "sched_getaffinity"):
+        return max(1, len(os.sched_getaffinity(0)))
+    return max(1, os.cpu_count() or 1)
+
+
+def total_memory() -> int:
+    """Physical memory in bytes; 4 GiB where the system does not tell."""
+    with contextlib.suppress(AttributeError, ValueError, OSError):
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    return 4 << 30
+
+
+def lower_priority() -> None:
+    """Leave the desktop responsive during long work, as DFL does; failure does not matter."""
+    if os.name == "nt":
+        import ctypes
+
+        below_normal = 0x4000  # BELOW_NORMAL_PRIORITY_CLASS of the Windows API
+        kernel32 = ctypes.windll.kernel32
+        kernel32.SetPriorityClass(kernel32.GetCurrentProcess(), below_normal)
+        return
+    with contextlib.suppress(OSError):
+        os.nice(10)
