@@ -16,7 +16,7 @@ JPEG_SUFFIXES = (".jpg", ".jpeg")
 def read_image(path: Path) -> np.ndarray:
     """Read an image file as it is meant to be seen.
 
-    EXIF orientation is applied, 16-bit and float images are scaled to 8 bits, grey is repeated, alpha dropped.
+    EXIF orientation is applied, 16-bit and float are scaled to 8 bits, grey is repeated, alpha dropped.
 
     Returns:
         (H, W, 3) uint8 BGR.
@@ -36,6 +36,8 @@ def decode_image(data: bytes, name: str) -> np.ndarray:
     """Decode the bytes of an image file; see `read_image`. `name` is for the message."""
     if not data:
         raise FileFormatError(f"{name}: the file is empty; make it again")
+    if _is_cut_short(data):
+        raise FileFormatError(f"{name}: the image was cut short; make it again")
     buffer = np.frombuffer(data, np.uint8)
     try:
         # ANYDEPTH keeps 16 bits for our own scaling; COLOR applies EXIF orientation and drops alpha.
@@ -43,9 +45,7 @@ def decode_image(data: bytes, name: str) -> np.ndarray:
     except cv2.error as err:
         raise FileFormatError(f"{name}: cannot be decoded ({err.err}); make it again") from err
     if image is None:
-        raise FileFormatError(f"{name}: not an image, or cut short; make it again")
-    if _is_truncated_jpeg(data):
-        raise FileFormatError(f"{name}: the JPEG was cut short; make it again")
+        raise FileFormatError(f"{name}: not an image; make it again")
     return to_uint8(image)
 
 
@@ -79,7 +79,9 @@ def encode_image(suffix: str, image: np.ndarray, quality: int | None = None) -> 
     try:
         done, buffer = cv2.imencode(suffix, image, parameters)
     except cv2.error as err:
-        raise FileFormatError(f"an image of shape {image.shape} cannot be written as {suffix} ({err.err})") from err
+        raise FileFormatError(
+            f"an image of shape {image.shape} cannot be written as {suffix} ({err.err})"
+        ) from err
     if not done:
         raise FileFormatError(f"an image of shape {image.shape} cannot be written as {suffix}")
     return buffer.tobytes()
@@ -91,6 +93,9 @@ def write_image(path: Path, image: np.ndarray, quality: int | None = None) -> No
     storage.write_bytes(path, encode_image(path.suffix, image, quality))
 
 
-def _is_truncated_jpeg(data: bytes) -> bool:
-    """Whether a JPEG ends before its end marker: decoders fill the missing part with grey in silence."""
-    return data[:2] == b"\xff\xd8" and b"\xff\xd9" not in data[-65536:]
+def _is_cut_short(data: bytes) -> bool:
+    """Whether a JPEG or PNG ends before its end marker: decoders fill what is missing with grey, in silence."""
+    tail = data[-65536:]
+    return (data[:2] == b"\xff\xd8" and b"\xff\xd9" not in tail) or (
+        data[:4] == b"\x89PNG" and b"IEND" not in tail
+    )

@@ -83,5 +83,7 @@ def resolve_wildcard(path: Path) -> Path:
     stem = path.name[:-2].lower()
     matches = sorted(p for p in folder.iterdir() if p.is_file() and p.stem.lower() == stem)
     if not matches:
-        raise SwapError(f"{path}: no file of that name; put the video there, for example as {path.name[:-2]}.mp4")
+        raise SwapError(
+            f"{path}: no file of that name; put the video there, for example as {path.name[:-2]}.mp4"
+        )
     return matches[0]

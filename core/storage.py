@@ -49,7 +49,9 @@ def read_json(path: Path) -> Any:
     try:
         return json.loads(Path(path).read_text(encoding="utf-8"))
     except (UnicodeDecodeError, ValueError) as err:
-        raise FileFormatError(f"{path}: not a JSON file ({err}); it was damaged or is of another kind") from err
+        raise FileFormatError(
+            f"{path}: not a JSON file ({err}); it was damaged or is of another kind"
+        ) from err
 
 
 def sync_directory(path: Path) -> None:

@@ -1,0 +1,100 @@
+"""Face replacement in video: frames, faces, training, merging. One subcommand for each step."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import errno
+import importlib
+import os
+import sys
+
+from core.errors import SwapError
+
+COMMANDS = {
+    "videoed": "cut videos into frames and make videos of frames",
+    "extract": "find, align and save the faces of a folder of frames",
+    "train": "train a model on two facesets",
+    "merge": "put the predicted face into every frame",
+}
+SCREENS = ("auto", "window", "browser", "none")
+
+
+def add_shared_flags(parser: argparse.ArgumentParser) -> None:
+    """The flags that every subcommand takes."""
+    group = parser.add_argument_group("everywhere")
+    group.add_argument(
+        "--no-prompt", action="store_true", help="ask nothing: each question takes its default, printed"
+    )
+    group.add_argument("--debug", action="store_true", help="show the traceback of an error")
+    group.add_argument(
+        "--screen", choices=SCREENS, default="auto", help="where pictures are shown (default: %(default)s)"
+    )
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The parser of the first word; what follows it is parsed by the subcommand's own."""
+    parser = argparse.ArgumentParser(prog="main.py", description=__doc__)
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", title="commands")
+    for name, summary in COMMANDS.items():
+        commands.add_parser(name, help=summary, add_help=False)
+    return parser
+
+
+def parse(argv: list[str]) -> argparse.Namespace:
+    """Parse a whole command line without running it; `command` and `script` name what would run.
+
+    Raises:
+        SystemExit: With code 2 for wrong usage, 0 after help.
+    """
+    parser = build_parser()
+    if not argv:
+        parser.print_help()
+        raise SystemExit(0)
+    chosen, rest = parser.parse_known_args(argv[:1])[0], argv[1:]
+    script = importlib.import_module(f"mainscripts.{chosen.command}")
+    parser = argparse.ArgumentParser(
+        prog=f"main.py {chosen.command}", description=script.__doc__, allow_abbrev=False
+    )
+    script.add_arguments(parser)
+    add_shared_flags(parser)
+    args = parser.parse_args(rest)
+    args.command, args.script = chosen.command, script
+    return args
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run one subcommand and return its exit code: 0 done, 1 an error, 2 wrong usage, 130 interrupted."""
+    debug = False
+    try:
+        args = parse(sys.argv[1:] if argv is None else argv)
+        debug = args.debug
+        return args.script.run(args)
+    except SwapError as err:
+        if debug:
+            raise
+        print(f"error: {err}", file=sys.stderr, flush=True)
+        return err.exit_code
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr, flush=True)
+        return 130
+    except OSError as err:
+        if debug or (err.filename is None and err.errno != errno.ENOSPC):
+            raise  # not about a file the user named: a bug of ours
+        place = f"{err.filename}: " if err.filename else ""
+        print(f"error: {place}{err.strerror}", file=sys.stderr, flush=True)
+        return 1
+
+
+def _use_utf8() -> None:
+    """Names of files in any script must be printable, also into a pipe under Windows."""
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(AttributeError, ValueError):
+            stream.reconfigure(encoding="utf-8", errors="backslashreplace")
+
+
+if __name__ == "__main__":
+    _use_utf8()
+    code = main()
+    sys.stdout.flush()
+    os._exit(code) if code == 130 else sys.exit(code)

@@ -1,0 +1,31 @@
+from __future__ import annotations
+
+import pytest
+
+from core import storage
+from core.errors import FileFormatError
+
+
+def test_a_failed_write_leaves_the_old_file_and_no_other(tmp_path):
+    path = tmp_path / "модель 1.json"
+    storage.write_json(path, {"a": 1})
+    with pytest.raises(RuntimeError), storage.replacing(path) as temporary:
+        temporary.write_text("half")
+        raise RuntimeError
+    assert storage.read_json(path) == {"a": 1}
+    assert [p.name for p in tmp_path.iterdir()] == [path.name]
+
+
+def test_a_successful_write_replaces_the_file(tmp_path):
+    path = tmp_path / "x.bin"
+    for data in (b"one", b""):
+        storage.write_bytes(path, data)
+        assert path.read_bytes() == data
+    assert [p.name for p in tmp_path.iterdir()] == [path.name]
+
+
+def test_damaged_json_names_the_file(tmp_path):
+    path = tmp_path / "state.json"
+    path.write_bytes(b"{\xff")
+    with pytest.raises(FileFormatError, match=r"state\.json"):
+        storage.read_json(path)
