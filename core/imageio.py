@@ -96,6 +96,5 @@ def write_image(path: Path, image: np.ndarray, quality: int | None = None) -> No
 def _is_cut_short(data: bytes) -> bool:
     """Whether a JPEG or PNG ends before its end marker: decoders fill what is missing with grey, in silence."""
     tail = data[-65536:]
-    return (data[:2] == b"\xff\xd8" and b"\xff\xd9" not in tail) or (
-        data[:4] == b"\x89PNG" and b"IEND" not in tail
-    )
+    end = {b"\xff\xd8": b"\xff\xd9", b"\x89P": b"IEND"}.get(data[:2])
+    return end is not None and end not in tail
