@@ -94,7 +94,7 @@ def write_image(path: Path, image: np.ndarray, quality: int | None = None) -> No
 
 
 def _is_cut_short(data: bytes) -> bool:
-    """Whether a JPEG or PNG ends before its end marker: decoders fill what is missing with grey, in silence."""
+    """Whether a JPEG or PNG lacks its end marker: decoders fill what is missing with grey, in silence."""
     tail = data[-65536:]
     end = {b"\xff\xd8": b"\xff\xd9", b"\x89P": b"IEND"}.get(data[:2])
     return end is not None and end not in tail
