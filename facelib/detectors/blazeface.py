@@ -1,0 +1,136 @@
+"""BlazeFace full range (sparse): the fast detector, on the whole image and on overlapping tiles.
+
+The network sees 192x192 pixels, so a face smaller than about 12 pixels there is lost; tiles show small faces larger.
+Network: Bazarevsky et al., "BlazeFace: Sub-millisecond Neural Face Detection on Mobile GPUs", 2019; its outputs are
+decoded as the full-range model card describes: one anchor per cell of a 48x48 grid.
+"""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+
+from facelib.detectors.boxes import Detection, merge_weighted, suppress
+from facelib.litert import LiteModel
+
+MODEL_FILE = "face_detection_full_range_sparse.tflite"
+SIDE = 192  # input of the network
+CELLS = 48  # cells a side of its output grid (stride 4)
+TILE_SHARE = 0.6  # a tile's part of each side; neighbours share a third of it, so no small face is always cut
+LARGEST_USEFUL = 960  # long side beyond which even the finest tiles would shrink by more than a clean factor
+MANY = 3  # from this many faces on a picture counts as a group, and finer tiles look for more
+_MERGE_OVERLAP = 0.3  # of the boxes of one network run
+_SAME_OVERLAP = 0.5  # of the boxes of different tiles
+
+
+class BlazeFace:
+    """Detector for faces from about 3 % of the image's long side (with tiles) to all of it."""
+
+    name = "blazeface"
+
+    def __init__(self, threshold: float = 0.5, tiles: tuple[int, ...] = (2,)) -> None:
+        """Prepare the network.
+
+        Args:
+            threshold: Smallest score of a box, 0 to 1.
+            tiles: Beside the whole image, look at n x n overlapping tiles for each n here.
+        """
+        self._model = LiteModel(MODEL_FILE)
+        self._threshold = threshold
+        self._tiles = tiles
+        rows, columns = np.divmod(np.arange(CELLS * CELLS), CELLS)
+        self._anchors = ((np.stack([columns, rows], axis=1) + 0.5) * (SIDE / CELLS)).astype(np.float32)
+
+    def detect(self, image: np.ndarray) -> list[Detection]:
+        """Find boxes that may hold faces, best first.
+
+        Args:
+            image: (H, W, 3) uint8 BGR, of any size.
+
+        Returns:
+            Detections in pixels of `image`; several may belong to one face where tiles cut it.
+        """
+        height, width = image.shape[:2]
+        shrink = min(1.0, LARGEST_USEFUL / max(height, width))
+        small = image
+        if shrink < 1:
+            size = (max(1, round(width * shrink)), max(1, round(height * shrink)))
+            small = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
+        scale = np.array([width / small.shape[1], height / small.shape[0]] * 2)
+        found = self._detect_window(small, 0, 0)
+        for count in self._tiles:
+            for left, top, right, bottom in tile_windows(small.shape[1], small.shape[0], count):
+                found += self._detect_window(small[top:bottom, left:right], left, top)
+        found = suppress(found, _SAME_OVERLAP)
+        # pixel centres are whole numbers, so scaling goes about (-0.5, -0.5)
+        return [Detection((d.rect + 0.5) * scale - 0.5, d.score, d.angle) for d in found]
+
+    def _detect_window(self, window: np.ndarray, left: int, top: int) -> list[Detection]:
+        """Detections in one window of the image, in pixels of the image; (left, top) is the window's corner."""
+        tensor, scale, pad_x, pad_y = _letterbox(window)
+        boxes, logits = self._model.run(tensor)
+        if boxes.shape[-1] == 1:
+            boxes, logits = logits, boxes
+        rows, scores = self._decode(boxes.reshape(-1, 16), logits.reshape(-1))
+        detections = []
+        for row, score in zip(rows, scores):
+            points = row.reshape(-1, 2)
+            points = (points - (pad_x, pad_y)) / scale - 0.5 + (left, top)
+            right_eye, left_eye = points[2], points[3]
+            angle = float(np.arctan2(left_eye[1] - right_eye[1], left_eye[0] - right_eye[0]))
+            detections.append(Detection(points[:2].reshape(4), float(score), angle))
+        return detections
+
+    def _decode(self, raw: np.ndarray, logits: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Boxes and their points from the network's output.
+
+        Args:
+            raw: (N, 16): centre, size and six points (eyes, nose, mouth, ears) in input pixels from the anchor.
+            logits: (N,) face scores before the sigmoid.
+
+        Returns:
+            (M, 16): left top, right bottom and the six points in input pixels; (M,) scores.
+        """
+        likely = np.flatnonzero(logits > np.log(self._threshold / (1 - self._threshold)))
+        if not len(likely):
+            return np.empty((0, 16)), np.empty(0)
+        points = raw[likely].reshape(-1, 8, 2).astype(np.float64)
+        anchors = self._anchors[likely]
+        centre, half = points[:, 0] + anchors, points[:, 1] / 2
+        points[:, 2:] += anchors[:, None]
+        points[:, 0], points[:, 1] = centre - half, centre + half
+        proper = (half > 0).all(axis=1)
+        scores = 1 / (1 + np.exp(-np.clip(logits[likely].astype(np.float64), -60, 60)))
+        return merge_weighted(points[proper].reshape(-1, 16), scores[proper], _MERGE_OVERLAP)
+
+
+def tile_windows(width: int, height: int, count: int) -> list[tuple[int, int, int, int]]:
+    """Windows (left, top, right, bottom) of count x count overlapping tiles that cover the whole image."""
+    share = TILE_SHARE if count == 2 else min(1.0, 1.3 / count)
+
+    def spans(length: int) -> list[tuple[int, int]]:
+        size = max(1, round(length * share))
+        starts = np.linspace(0, length - size, count).round().astype(int)
+        return [(int(start), int(start) + size) for start in starts]
+
+    return [(x0, y0, x1, y1) for y0, y1 in spans(height) for x0, x1 in spans(width)]
+
+
+def _letterbox(window: np.ndarray) -> tuple[np.ndarray, float, float, float]:
+    """Fit a window into the network's square, centred on black.
+
+    Returns:
+        (1, SIDE, SIDE, 3) float32 RGB in [-1, 1]; the scale; and the left and upper padding in input pixels.
+    """
+    height, width = window.shape[:2]
+    scale = SIDE / max(height, width)
+    new_width, new_height = max(1, round(width * scale)), max(1, round(height * scale))
+    fitted = cv2.resize(
+        window, (new_width, new_height), interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
+    )
+    pad_x, pad_y = (SIDE - new_width) // 2, (SIDE - new_height) // 2
+    tensor = np.full((1, SIDE, SIDE, 3), -1, np.float32)
+    inner = tensor[0, pad_y : pad_y + new_height, pad_x : pad_x + new_width]
+    np.multiply(fitted[:, :, ::-1], np.float32(2 / 255), out=inner)
+    inner -= 1
+    return tensor, scale, pad_x, pad_y

@@ -1,0 +1,177 @@
+"""An image in, its faces out: boxes, verified one by one, with 68 landmarks each."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Sequence
+
+import cv2
+import numpy as np
+
+from core.errors import UsageError
+from core.system import cpu_count
+from facelib.detectors import Detection, create_detector
+from facelib.detectors.boxes import areas, intersections
+from facelib.facemesh import FaceMesh, Mesh, square_around_mesh, square_around_rect
+from facelib.mesh_to_68 import landmarks_from_mesh
+
+LANDMARKERS = ("facemesh",)
+PRESENCE = 0.5  # smallest probability of a face, asked on the mesh's own crop
+COVERED = 0.5  # a mesh covered by a better one beyond this share is the same face again
+# A picture without faces is tried lying on its sides and upside down, in DFL's order (clockwise turns).
+TURNS = {0: None, 90: cv2.ROTATE_90_CLOCKWISE, 270: cv2.ROTATE_90_COUNTERCLOCKWISE, 180: cv2.ROTATE_180}
+
+
+@dataclass(frozen=True)
+class DetectedFace:
+    """A face of an image.
+
+    Attributes:
+        rect: (left, top, right, bottom) of the face from forehead to chin, whole pixels, inside the image.
+        landmarks: (68, 2) float32, x before y, iBUG order, pixels; may lie outside the image.
+        score: How sure the detector and the mesh are together, 0 to 1.
+    """
+
+    rect: tuple[int, int, int, int]
+    landmarks: np.ndarray
+    score: float
+
+
+class Pipeline:
+    """Detector, verifier and landmarker in one; safe to call from many threads."""
+
+    def __init__(
+        self,
+        detector: str = "auto",
+        landmarker: str = "auto",
+        max_faces: int = 0,
+        refinements: int = 2,
+        samples: int = 1,
+    ) -> None:
+        """Choose the networks.
+
+        Args:
+            detector: `auto`, `blazeface`, or `mtcnn` (slower, better at many small faces).
+            landmarker: `auto` or `facemesh`.
+            max_faces: Keep only so many of the largest faces; 0 keeps all.
+            refinements: How often the landmarks are found again on the upright crop that they define; at least 1.
+            samples: Average the last pass over so many slightly moved crops: steadier, 1 ms each.
+
+        Raises:
+            UsageError: A name is unknown or a number out of range.
+            SwapError: A package is missing.
+        """
+        if landmarker != "auto" and landmarker not in LANDMARKERS:
+            raise UsageError(f"landmarker {landmarker!r} is unknown; choose auto, {', '.join(LANDMARKERS)}")
+        if max_faces < 0 or refinements < 1 or samples < 1:
+            raise UsageError("max_faces must be at least 0, refinements and samples at least 1")
+        self._detector = create_detector(detector)
+        self._mesh = FaceMesh()
+        self._max_faces = max_faces
+        self._refinements = refinements
+        self._shifts = _crop_shifts(samples)
+        self.name = f"{self._detector.name}+facemesh"
+
+    def faces(self, image: np.ndarray) -> list[DetectedFace]:
+        """Find the faces of one image, largest first.
+
+        Args:
+            image: (H, W, 3) uint8 BGR.
+        """
+        if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
+            raise ValueError(f"expected (H, W, 3) uint8 BGR, got {image.shape} {image.dtype}")
+        for degrees, turn in TURNS.items():
+            turned = image if turn is None else cv2.rotate(image, turn)
+            faces = self._upright_faces(turned)
+            if faces:
+                faces = [_turn_back(face, degrees, image.shape) for face in faces]
+                faces.sort(key=lambda face: -_area(face.rect))
+                return faces[: self._max_faces] if self._max_faces else faces
+        return []
+
+    def faces_batch(self, images: Sequence[np.ndarray], threads: int | None = None) -> list[list[DetectedFace]]:
+        """Find the faces of several images, side by side on the cores; the networks are too small for batches."""
+        threads = min(threads or cpu_count(), max(len(images), 1))
+        if threads == 1:
+            return [self.faces(image) for image in images]
+        with ThreadPoolExecutor(threads) as pool:
+            return list(pool.map(self.faces, images))
+
+    def _upright_faces(self, image: np.ndarray) -> list[DetectedFace]:
+        verified = [pair for pair in (self._verify(image, d) for d in self._detector.detect(image)) if pair]
+        return [self._describe(image, mesh, score) for mesh, score in _without_repeats(verified)]
+
+    def _verify(self, image: np.ndarray, detection: Detection) -> tuple[Mesh, float] | None:
+        """The mesh in a box and its score, or None where a second look shows no face.
+
+        The presence on the detector's own box is not trusted: it is high on some things that are no faces, and
+        falls once the crop follows the points found there.
+        """
+        first = self._mesh.run(image, square_around_rect(detection.rect, detection.angle))
+        second = self._mesh.run(image, square_around_mesh(first.points))
+        if second.presence <= PRESENCE:
+            return None
+        return second, second.presence * detection.score
+
+    def _describe(self, image: np.ndarray, mesh: Mesh, score: float) -> DetectedFace:
+        for _ in range(self._refinements - 2):
+            mesh = self._mesh.run(image, square_around_mesh(mesh.points))
+        if self._refinements > 1 or len(self._shifts) > 1:
+            square = square_around_mesh(mesh.points)
+            meshes = [self._mesh.run(image, square.moved(*shift)) for shift in self._shifts]
+            mesh = Mesh(np.mean([m.points for m in meshes], axis=0), meshes[0].presence)
+        return DetectedFace(
+            _rect_inside(mesh.rect, image.shape), landmarks_from_mesh(mesh.points).astype(np.float32), score
+        )
+
+
+def _crop_shifts(samples: int) -> list[tuple[float, float, float]]:
+    """Small moves (x, y, angle) of a crop, in its sides and radians: none, then a ring around it."""
+    ring = np.linspace(0, 2 * np.pi, samples - 1, endpoint=False) if samples > 1 else []
+    return [(0.0, 0.0, 0.0)] + [
+        (0.03 * float(np.cos(a)), 0.03 * float(np.sin(a)), 0.05 * float(np.sin(2 * a))) for a in ring
+    ]
+
+
+def _without_repeats(meshes: list[tuple[Mesh, float]]) -> list[tuple[Mesh, float]]:
+    """Drop every mesh that lies mostly on a better one: boxes beside a face slide onto it when cropped again."""
+    kept: list[tuple[Mesh, float]] = []
+    for mesh, score in sorted(meshes, key=lambda pair: -pair[1]):
+        others = np.array([other.rect for other, _ in kept]).reshape(-1, 4)
+        shared = intersections(mesh.rect, others)
+        smaller = np.minimum(areas(mesh.rect)[0], areas(others))
+        if not np.any(shared > COVERED * np.maximum(smaller, 1e-9)):
+            kept.append((mesh, score))
+    return kept
+
+
+def _rect_inside(rect: np.ndarray, shape: tuple[int, ...]) -> tuple[int, int, int, int]:
+    """Whole pixels, at least one wide, within an image of `shape`."""
+    height, width = shape[:2]
+    left, right = (int(np.clip(round(v), 0, width - 1)) for v in rect[[0, 2]])
+    top, bottom = (int(np.clip(round(v), 0, height - 1)) for v in rect[[1, 3]])
+    return left, top, max(right, left + 1), max(bottom, top + 1)
+
+
+def _area(rect: tuple[int, int, int, int]) -> int:
+    return (rect[2] - rect[0]) * (rect[3] - rect[1])
+
+
+def _turn_back(face: DetectedFace, degrees: int, shape: tuple[int, ...]) -> DetectedFace:
+    """A face found in the image turned clockwise by `degrees`, in the image itself of `shape`."""
+    if degrees == 0:
+        return face
+    height, width = shape[:2]
+
+    def back(points: np.ndarray) -> np.ndarray:
+        x, y = points[:, 0], points[:, 1]
+        if degrees == 90:
+            return np.stack([y, height - 1 - x], axis=1)
+        if degrees == 180:
+            return np.stack([width - 1 - x, height - 1 - y], axis=1)
+        return np.stack([width - 1 - y, x], axis=1)
+
+    corners = back(np.array(face.rect, np.float64).reshape(2, 2))
+    rect = np.concatenate([corners.min(axis=0), corners.max(axis=0)])
+    return DetectedFace(_rect_inside(rect, shape), back(face.landmarks).astype(np.float32), face.score)
