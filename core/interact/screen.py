@@ -1,8 +1,9 @@
 """An image to show, and the keys and mouse events of the people who look at it.
 
-Everything interactive (training preview, interactive merger, manual extraction) is written against `Screen` and
-runs in either transport: an OpenCV window (`screen_window`) or a page in the browser (`screen_browser`). `open_screen`
-picks one. All methods may be called from any thread; none of them waits for a viewer.
+Everything interactive (training preview, interactive merger, manual extraction) is written against
+`Screen` and runs in either transport: an OpenCV window (`screen_window`) or a page in the browser
+(`screen_browser`). `open_screen` picks one. All methods may be called from any thread; none of them waits
+for a viewer.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import os
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol, Union, runtime_checkable
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 
@@ -57,7 +58,7 @@ class KeyEvent:
 
 @dataclass(frozen=True)
 class MouseEvent:
-    """Something the mouse did at (`x`, `y`), in pixels of the shown image; `wheel` is +1 away from the user."""
+    """What the mouse did at (`x`, `y`), in pixels of the shown image; `wheel` is +1 away from the user."""
 
     action: str  # one of MOUSE_ACTIONS
     x: int
@@ -70,7 +71,7 @@ class ClosedEvent:
     """The window was closed by its user, or its display is gone; reported once. Browser pages never close."""
 
 
-Event = Union[KeyEvent, MouseEvent, ClosedEvent]
+Event = KeyEvent | MouseEvent | ClosedEvent
 
 
 class ScreenUnavailable(SwapError):
@@ -88,7 +89,7 @@ class Screen(Protocol):
         """Show `image`, (H, W[, 1 or 3]) uint8 or float in [0, 1], BGR; a later call replaces it."""
 
     def events(self, timeout: float = 0.0) -> list[Event]:
-        """What happened since the last call, oldest first; waits up to `timeout` seconds for a first event."""
+        """What happened since the last call, oldest first; waits up to `timeout` seconds for the first."""
 
     def close(self) -> None:
         """Take the screen away; calling it twice is harmless."""

@@ -1,9 +1,10 @@
 """A `Screen` as a page in the browser, for machines without a display.
 
-`PageServer` answers on the loopback interface only, and only below a path with a random token that is new in every
-run, so no other user of the machine and no web page can look on or press keys. It serves whatever routes it is given;
-`BrowserScreen` adds three: the page, the current image (a request waits until there is a newer one) and the events.
-Tabs may be closed, opened again and be several at once; all see the same image and all may press keys.
+`PageServer` answers on the loopback interface only, and only below a path with a random token that is new
+in every run, so no other user of the machine and no web page can look on or press keys. It serves whatever
+routes it is given; `BrowserScreen` adds three: the page, the current image (a request waits until there is a
+newer one) and the events. Tabs may be closed, opened again and be several at once; all see the same image and
+all may press keys.
 """
 
 from __future__ import annotations
@@ -77,10 +78,10 @@ class _Handler(BaseHTTPRequestHandler):
     sys_version = ""
     timeout = 3 * WAIT_SECONDS
 
-    def do_GET(self) -> None:  # noqa: N802 (the name the base class calls)
+    def do_GET(self) -> None:
         self._answer("GET")
 
-    def do_POST(self) -> None:  # noqa: N802
+    def do_POST(self) -> None:
         self._answer("POST")
 
     def log_message(self, format: str, *args: object) -> None:
@@ -221,9 +222,9 @@ p { margin: 4px } .off { color: #f66 }
 <script nonce="{nonce}">
 "use strict";
 const image = document.getElementById("image"), caption = document.getElementById("caption");
-const names = {Enter: "enter", " ": "space", Escape: "escape", Tab: "tab", Backspace: "backspace", Delete: "delete",
-  ArrowLeft: "left", ArrowRight: "right", ArrowUp: "up", ArrowDown: "down", Home: "home", End: "end",
-  PageUp: "pageup", PageDown: "pagedown"};
+const names = {Enter: "enter", " ": "space", Escape: "escape", Tab: "tab", Backspace: "backspace",
+  Delete: "delete", ArrowLeft: "left", ArrowRight: "right", ArrowUp: "up", ArrowDown: "down",
+  Home: "home", End: "end", PageUp: "pageup", PageDown: "pagedown"};
 let pending = [], sending = false;
 async function send() {
   if (sending || !pending.length) return;
@@ -256,10 +257,14 @@ function mouse(action, event, wheel) {
 }
 const buttons = ["left", "middle", "right"];
 image.addEventListener("mousemove", event => mouse("move", event));
-image.addEventListener("mousedown", event => buttons[event.button] && mouse(buttons[event.button] + "_down", event));
-image.addEventListener("mouseup", event => buttons[event.button] && mouse(buttons[event.button] + "_up", event));
+function button(way) {
+  return event => buttons[event.button] && mouse(buttons[event.button] + way, event);
+}
+image.addEventListener("mousedown", button("_down"));
+image.addEventListener("mouseup", button("_up"));
 image.addEventListener("contextmenu", event => event.preventDefault());
-image.addEventListener("wheel", event => mouse("wheel", event, -Math.sign(event.deltaY)), {passive: false});
+const wheel = event => mouse("wheel", event, -Math.sign(event.deltaY));
+image.addEventListener("wheel", wheel, {passive: false});
 const pause = ms => new Promise(done => setTimeout(done, ms));
 async function follow() {
   let version = 0;

@@ -1,16 +1,17 @@
 """A `Screen` in an OpenCV window, which lives in a small process of its own.
 
-OpenCV's window code ends the whole process, without an exception, when the display is missing or goes away, wants
-the main thread (macOS) and answers only while it is polled. In a child all three are harmless: the training goes on
-when the display dies, and the window answers while a long step runs.
+OpenCV's window code ends the whole process, without an exception, when the display is missing or goes away,
+wants the main thread (macOS) and answers only while it is polled. In a child all three are harmless: the
+training goes on when the display dies, and the window answers while a long step runs.
 
-Wire format. To the child's standard input: frames `<IIII` (magic, height, width, caption bytes), the caption in
-UTF-8, then height * width * 3 bytes of BGR. From its standard output: one JSON object per line, first
+Wire format. To the child's standard input: frames `<IIII` (magic, height, width, caption bytes), the caption
+in UTF-8, then height * width * 3 bytes of BGR. From its standard output: one JSON object per line, first
 `{"type": "ready"}` or `{"type": "failed", "why": ...}`, then events.
 """
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import ctypes.util
 import json
@@ -188,9 +189,9 @@ class _Window:
             except queue.Empty:
                 self.on_key(self.cv2.waitKeyEx(POLL_MS))
             # some window managers map the window late; it is not "closed" in its first second
-            if time.monotonic() - shown > 1.0:
-                if self.cv2.getWindowProperty(self.title, self.cv2.WND_PROP_VISIBLE) < 1:
-                    return
+            settled = time.monotonic() - shown > 1.0
+            if settled and self.cv2.getWindowProperty(self.title, self.cv2.WND_PROP_VISIBLE) < 1:
+                return
 
     def on_key(self, code: int) -> None:
         if code < 0:
@@ -294,10 +295,8 @@ def _child_main(title: str) -> int:
         return 1
     _tell({"type": "ready"})
     threading.Thread(target=_receive_frames, args=(window,), daemon=True).start()
-    try:
+    with contextlib.suppress(BrokenPipeError):  # the parent ended first
         window.run()
-    except BrokenPipeError:
-        pass  # the parent ended first
     return 0
 
 

@@ -228,7 +228,7 @@ def test_a_window_shows_images_takes_keys_and_may_lose_its_display(display):
     screen = open_screen("window", "Preview")
     assert screen.kind == "window" and not screen.closed
     for value in range(0, 250, 50):
-        screen.show(picture(value), f"value {value}")
+        screen.show(np.full((200, 300, 3), value, np.uint8), f"value {value}")
     if shutil.which("xdotool"):
         window = ""
         for _ in range(50):
@@ -249,10 +249,10 @@ def test_a_window_shows_images_takes_keys_and_may_lose_its_display(display):
         subprocess.run(["xdotool", "keyup", "shift"], check=True, timeout=10)
         if ctypes.util.find_library("X11"):
             assert KeyEvent("l", True) in keys
-        subprocess.run(["xdotool", "mousemove", "--window", window, "10", "12", "click", "1"], check=True)
-        found = wait_for(screen, MouseEvent)
-        while MouseEvent("left_down", 10, 12) not in found:
-            found += wait_for(screen, MouseEvent, 5)
+        subprocess.run(["xdotool", "mousemove", "--window", window, "10", "12"], check=True, timeout=10)
+        assert MouseEvent("move", 10, 12) in wait_for(screen, MouseEvent)
+        subprocess.run(["xdotool", "click", "1"], check=True, timeout=10)
+        assert MouseEvent("left_down", 10, 12) in wait_for(screen, MouseEvent)
     display.kill()
     assert ClosedEvent() in wait_for(screen, ClosedEvent)
     assert screen.closed
