@@ -74,6 +74,9 @@ def encode_image(suffix: str, image: np.ndarray, quality: int | None = None) -> 
         parameters = [cv2.IMWRITE_JPEG_QUALITY, 95 if quality is None else quality]
     elif suffix == ".png":
         parameters = [cv2.IMWRITE_PNG_COMPRESSION, 1 if quality is None else quality]
+        if quality is None and hasattr(cv2, "IMWRITE_PNG_FILTER"):  # since OpenCV 4.11
+            # One filter for all lines: half the time of choosing per line, and on frames no larger files.
+            parameters += [cv2.IMWRITE_PNG_FILTER, cv2.IMWRITE_PNG_FILTER_UP]
     else:
         parameters = []
     try:
