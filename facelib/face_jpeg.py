@@ -25,6 +25,7 @@ __all__ = [
     "decode_face",
     "embed_metadata",
     "extract_metadata",
+    "parse_header",
     "read_face",
     "read_header",
     "read_metadata",
@@ -91,15 +92,18 @@ def read_header(path: Path) -> tuple[tuple[int, int], FaceMetadata]:
     """
     path = _checked_path(path)
     data = _read_bytes(path, _HEAD_BYTES)
-    if len(data) == _HEAD_BYTES:
-        try:
-            segments = _segments(data, str(path))
-        except FileFormatError:  # the pixels start further on
-            data = _read_bytes(path)
-            segments = _segments(data, str(path))
-    else:
-        segments = _segments(data, str(path))
-    return _shape(data, segments, str(path)), _metadata(data, segments, str(path))
+    try:
+        return parse_header(data, str(path))
+    except FileFormatError:
+        if len(data) < _HEAD_BYTES:
+            raise
+    return parse_header(_read_bytes(path), str(path))  # the pixels start further on
+
+
+def parse_header(jpeg: bytes, name: str) -> tuple[tuple[int, int], FaceMetadata]:
+    """`read_header` for the first bytes of a file, which must reach to its pixels."""
+    segments = _segments(jpeg, name)
+    return _shape(jpeg, segments, name), _metadata(jpeg, segments, name)
 
 
 def write_face(path: Path, image: np.ndarray, metadata: FaceMetadata, quality: int = 90) -> None:
