@@ -1,4 +1,4 @@
-"""Random colour changes of training samples, drawn and applied apart like the geometry in `core.imagelib.warp`."""
+"""Random colour changes of training samples, drawn and applied apart as in `core.imagelib.warp`."""
 
 from __future__ import annotations
 

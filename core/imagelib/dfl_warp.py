@@ -1,8 +1,8 @@
 """DFL's random warp and affine, draw for draw and with its defects, for the recipe that repeats DFL.
 
-Source of the method: reference/faces-and-files.md section 7.3. Its quirks, all kept here: both noise grids land in the
-same memory, so the y map is the transpose of the x map; with no noise the map is x + 0.5; the remap has a black
-border. Training of our own uses `core.imagelib.warp` instead.
+Source of the method: reference/faces-and-files.md section 7.3. Its quirks, all kept here: both noise grids
+land in the same memory, so the y map is the transpose of the x map; with no noise the map is x + 0.5; the remap
+has a black border. Training of our own uses `core.imagelib.warp` instead.
 """
 
 from __future__ import annotations
@@ -74,7 +74,7 @@ def _draw_map(draws: np.random.RandomState, work: int) -> np.ndarray:
 
 
 def _accepted_normals(draws: np.random.RandomState, count: int) -> np.ndarray:
-    """The first `count` normal draws within the cut, over the cut; one call gives the sequence of single draws."""
+    """The first `count` normal draws within the cut, over the cut, in the order of single draws."""
     noise = draws.normal(size=2 * count + 64)  # 1.2 % are refused, so this is always enough in practice
     accepted = noise[np.abs(noise) <= NOISE_CUT]
     if accepted.size < count:
