@@ -34,8 +34,9 @@ _KEPT_RESULTS = 2  # a model may ask for the batch before once more (Quick96 doe
 class BatchLoader:
     """Endless batches of one side.
 
-    `get(index)` depends only on the seed, the side, the index, the faceset and the request: not on the number
-    of workers, the order of calls or what was asked before. Every epoch deals each face once, in a fresh order.
+    `get(index)` depends only on the seed, the side, the index, the faceset and the request: not on the
+    number of workers, the order of calls or what was asked before. Every epoch deals each face once, in a
+    fresh order.
     """
 
     def __init__(

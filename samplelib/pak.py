@@ -1,8 +1,9 @@
 """DFL's `faceset.pak`: many face JPEGs in one file, behind a table of their metadata.
 
-Layout (little-endian): version u64 = 1; table length S u64; S bytes, a pickle of a list of dicts; N + 1 offsets
-u64; then the JPEGs. Offsets count from behind the offset table, except the last, which DFL writes as the absolute
-end of the file, so the last size is held to what is left. Source: reference/faces-and-files.md section 2.1.
+Layout (little-endian): version u64 = 1; table length S u64; S bytes, a pickle of a list of dicts; N + 1
+offsets u64; then the JPEGs. Offsets count from behind the offset table, except the last, which DFL writes
+as the absolute end of the file, so the last size is held to what is left. Source:
+reference/faces-and-files.md section 2.1.
 """
 
 from __future__ import annotations

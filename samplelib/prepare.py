@@ -1,10 +1,10 @@
 """From a stored face to what every later visit of it samples from: decoded, cropped, filtered, with masks.
 
-This is the slow part of a sample, the same each time, so its result is kept (`PreparedCache`). In our own mode
-the stored pixels around the wanted crop are low-pass filtered for the network's resolution and kept about twice as
-fine as that, with the affine that leads there. A visit then needs one single interpolation for alignment, jitter
-and warp together, without aliasing. In DFL's mode the face is brought to the network's resolution at once, by
-cubic interpolation without a filter, as DFL does.
+This is the slow part of a sample, the same each time, so its result is kept (`PreparedCache`). In our own
+mode the stored pixels around the wanted crop are low-pass filtered for the network's resolution and kept
+about twice as fine as that, with the affine that leads there. A visit then needs one single interpolation
+for alignment, jitter and warp together, without aliasing. In DFL's mode the face is brought to the
+network's resolution at once, by cubic interpolation without a filter, as DFL does.
 """
 
 from __future__ import annotations
@@ -47,8 +47,8 @@ class PreparedFace:
 class PreparedCache:
     """Prepared faces up to a number of bytes.
 
-    Once full it keeps what it has: a shuffled deck wants every face once per epoch, so the one thrown out is as
-    likely to come next as the one that takes its place; least-recently-used would miss more often.
+    Once full it keeps what it has: a shuffled deck wants every face once per epoch, so the one thrown out
+    is as likely to come next as the one that takes its place; least-recently-used would miss more often.
     """
 
     def __init__(self, capacity: int) -> None:

@@ -1,8 +1,8 @@
 """DFL's random warp and affine, draw for draw and with its defects, for the recipe that repeats DFL.
 
 Source of the method: reference/faces-and-files.md section 7.3. Its quirks, all kept here: both noise grids
-land in the same memory, so the y map is the transpose of the x map; with no noise the map is x + 0.5; the remap
-has a black border. Training of our own uses `core.imagelib.warp` instead.
+land in the same memory, so the y map is the transpose of the x map; with no noise the map is x + 0.5; the
+remap has a black border. Training of our own uses `core.imagelib.warp` instead.
 """
 
 from __future__ import annotations

@@ -1,9 +1,10 @@
 """Random geometry of training samples: an affine jitter and a warp grid, drawn once, applied to anything.
 
 Drawing and applying are apart. A `Jitter` or a `WarpGrid` is one frozen draw; the same draw moves an image,
-its mask and its landmarks. Coordinates are pixels with the centre of the first pixel at (0, 0). The warp lives
-in the output frame: output pixel q shows input position A^-1 (q + d(q)), with A the jitter and d the displacement,
-so one resampling applies both. DFL's own procedure, with its defects, is in `core.imagelib.dfl_warp`.
+its mask and its landmarks. Coordinates are pixels with the centre of the first pixel at (0, 0). The warp
+lives in the output frame: output pixel q shows input position A^-1 (q + d(q)), with A the jitter and d the
+displacement, so one resampling applies both. DFL's own procedure, with its defects, is in
+`core.imagelib.dfl_warp`.
 """
 
 from __future__ import annotations
