@@ -31,7 +31,9 @@ def histogram_match(
         return src.astype(np.float32)
     for channel in range(src.shape[2]):
         values, target = src[..., channel], dst[..., channel]
-        measured, target = (values.ravel(), target.ravel()) if inside is None else (values[inside], target[inside])
+        measured, target = (
+            (values.ravel(), target.ravel()) if inside is None else (values[inside], target[inside])
+        )
         levels, counts = np.unique(measured, return_counts=True)
         target_levels, target_counts = np.unique(target, return_counts=True)
         quantiles = threshold * np.cumsum(counts) / measured.size
@@ -101,7 +103,9 @@ def bicubic_degrade(image: np.ndarray, power: int) -> np.ndarray:
         return image.copy()
     height, width = image.shape[:2]
     share = 1 - power / 101
-    small = cv2.resize(image, (max(1, int(width * share)), max(1, int(height * share))), interpolation=cv2.INTER_CUBIC)
+    small = cv2.resize(
+        image, (max(1, int(width * share)), max(1, int(height * share))), interpolation=cv2.INTER_CUBIC
+    )
     return _with_channels(cv2.resize(small, (width, height), interpolation=cv2.INTER_CUBIC), image)
 
 
@@ -119,7 +123,9 @@ def color_degrade(image: np.ndarray, power: int) -> np.ndarray:
     if power <= 0:
         return image.copy()
     reduced = reduce_colors(image)
-    return reduced if power >= 100 else image * np.float32(1 - power / 100) + reduced * np.float32(power / 100)
+    return (
+        reduced if power >= 100 else image * np.float32(1 - power / 100) + reduced * np.float32(power / 100)
+    )
 
 
 def _with_channels(result: np.ndarray, like: np.ndarray) -> np.ndarray:
