@@ -1,0 +1,188 @@
+"""Models: what they are asked, how they learn a step, what they predict, and their checkpoints.
+
+TensorFlow is loaded by `create_model` and `load_model` only.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from core.errors import CheckpointError, UsageError
+from models.checkpoint import (
+    Checkpoint,
+    CheckpointStore,
+    check_model_name,
+    delete_model,
+    model_files,
+    rename_model,
+)
+
+if TYPE_CHECKING:
+    from models.base import Model, ModelOptions
+
+__all__ = [
+    "MODEL_KINDS",
+    "Checkpoint",
+    "CheckpointStore",
+    "check_model_name",
+    "create_model",
+    "delete_model",
+    "list_models",
+    "load_model",
+    "model_exists",
+    "model_files",
+    "options_class",
+    "rename_model",
+    "saved_options",
+]
+
+# Kind: module of its options, the option class, module of the graphs, the model class.
+MODEL_KINDS: dict[str, tuple[str, str, str, str]] = {
+    "Quick96": ("models.quick96_options", "Quick96Options", "models.quick96", "Quick96"),
+}
+
+
+def options_class(kind: str) -> type[ModelOptions]:
+    """The option class of a model kind, without loading TensorFlow.
+
+    Raises:
+        UsageError: There is no such kind.
+    """
+    module, name, _, _ = _entry(kind)
+    return getattr(importlib.import_module(module), name)
+
+
+def list_models(model_dir: Path | str, kind: str) -> list[str]:
+    """Names of the saved models of a kind, ours and DeepFaceLab's, the last saved first."""
+    from models.dfl_checkpoint import list_dfl_models
+
+    times = {name: path.stat().st_mtime for name, path in list_dfl_models(model_dir, kind).items()}
+    folder, tail = Path(model_dir), f"_{kind}"
+    for path in folder.iterdir() if folder.is_dir() else ():
+        name = path.name.removesuffix(tail)
+        if path.is_dir() and name and name != path.name and "_" not in name and not name.startswith("."):
+            generations = CheckpointStore(folder, name, kind).generations()
+            if generations:
+                times[name] = max(times.get(name, 0.0), generations[0].stat().st_mtime)
+    return sorted(times, key=lambda name: (-times[name], name))
+
+
+def model_exists(model_dir: Path | str, name: str, kind: str) -> bool:
+    """Whether a model of this name was saved, by us or by DeepFaceLab."""
+    from models.dfl_checkpoint import dfl_model_exists
+
+    return CheckpointStore(model_dir, name, kind).exists() or dfl_model_exists(model_dir, name, kind)
+
+
+def saved_options(model_dir: Path | str, name: str, kind: str) -> ModelOptions:
+    """The options of a saved model, read without its weights: the defaults of the prompts.
+
+    Raises:
+        CheckpointError: There is no such model or it is damaged.
+        UsageError: A saved value is out of range.
+    """
+    from models.dfl_checkpoint import read_dfl_state
+
+    store = CheckpointStore(model_dir, name, kind)
+    if store.exists():
+        return options_class(kind).from_json(store.read_options())[0]
+    return _dfl_options(kind, read_dfl_state(model_dir, name, kind)["options"])[0]
+
+
+def create_model(
+    kind: str, options: ModelOptions | None = None, name: str = "new", precision: str | None = None
+) -> Model:
+    """A model with fresh weights, drawn from `options.seed`.
+
+    Args:
+        precision: Overrides the option of this name.
+
+    Raises:
+        UsageError: There is no such kind.
+    """
+    _, _, module, class_name = _entry(kind)
+    options = options or options_class(kind)()
+
+    from core.nn import devices
+
+    in_use = devices.prepare()
+
+    from core.nn.precision import choose
+
+    chosen = choose(precision or options.precision, in_use)
+    return getattr(importlib.import_module(module), class_name)(name, options, chosen)
+
+
+def load_model(
+    model_dir: Path | str,
+    name: str,
+    kind: str,
+    precision: str | None = None,
+    options: ModelOptions | Callable[[ModelOptions], ModelOptions] | None = None,
+    training: bool = True,
+) -> Model:
+    """The model that was saved last under a name, by us or (where we saved none) by DeepFaceLab.
+
+    Args:
+        precision: Overrides the option of this name: `auto`, `float32`, `bfloat16` or `float16`.
+        options: Replaces the saved options, or maps them to those to use; a change of recipe keeps the weights.
+        training: Load the optimizer's state, too; a model to merge with needs none.
+
+    Returns:
+        The model; `model.notes` holds what the user should be told, `model.extra_state` what the trainer saved.
+
+    Raises:
+        CheckpointError: It does not exist, is damaged, or its weights are not exactly those of the kind.
+    """
+    store = CheckpointStore(model_dir, name, kind)
+    if store.exists():
+        saved = store.load_latest(training)
+        used, unknown = options_class(kind).from_json(saved.options)
+        model = create_model(kind, _settled(used, options), name, precision)
+    else:
+        model, saved = _load_dfl(model_dir, name, kind, precision, options, training)
+        unknown = {}
+    model.notes += saved.notes
+    if unknown:
+        model.notes.append(f"options that this version does not know are kept: {', '.join(unknown)}")
+    model.unknown_options, model.extra_state = unknown, saved.extra
+    try:
+        model.load_weights(saved.weights)
+        if saved.optimizer and not model.load_optimizer_state(saved.optimizer):
+            model.notes.append("the optimizer starts anew: its saved state is another recipe's")
+    except CheckpointError as err:
+        raise CheckpointError(f"{saved.source}: {err}") from err
+    model.restore(saved.iteration, saved.loss_history)
+    return model
+
+
+def _load_dfl(model_dir, name, kind, precision, options, training) -> tuple[Model, Checkpoint]:
+    from models.dfl_checkpoint import dfl_model_exists, load_dfl_checkpoint, read_dfl_state
+
+    if not dfl_model_exists(model_dir, name, kind):
+        there = list_models(model_dir, kind)
+        known = f"; saved there: {', '.join(there)}" if there else "; no model of this kind is saved there"
+        raise CheckpointError(f"{model_dir}: no {kind} model named {name!r}{known}")
+    used, _ = _dfl_options(kind, read_dfl_state(model_dir, name, kind)["options"])
+    model = create_model(kind, _settled(used, options), name, precision)
+    return model, load_dfl_checkpoint(model_dir, name, kind, model.weight_shapes(), training)
+
+
+def _dfl_options(kind: str, saved: dict) -> tuple[ModelOptions, dict]:
+    """DFL's options as ours; a model begun there goes on by its recipe, whose optimizer state it brings."""
+    chosen = options_class(kind)
+    start = {"recipe": "dfl"} if "recipe" in chosen.specs() else {}
+    return chosen.from_json({**start, **{key: value for key, value in saved.items() if value is not None}})
+
+
+def _settled(saved: ModelOptions, wanted) -> ModelOptions:
+    return wanted(saved) if callable(wanted) else wanted or saved
+
+
+def _entry(kind: str) -> tuple[str, str, str, str]:
+    if kind not in MODEL_KINDS:
+        raise UsageError(f"there is no model {kind!r}; known are {', '.join(MODEL_KINDS)}")
+    return MODEL_KINDS[kind]

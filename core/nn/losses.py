@@ -1,0 +1,68 @@
+"""Image losses. Each compares batches (N, H, W, C) and returns one number per sample, (N,), in float32."""
+
+from __future__ import annotations
+
+import numpy as np
+import tensorflow as tf
+
+
+def gaussian_window(size: int, sigma: float) -> np.ndarray:
+    """(size,) float32 Gaussian weights about the middle, (size - 1) / 2, summing to 1."""
+    distance = np.arange(size, dtype=np.float64) - (size - 1) / 2
+    weights = np.exp(-(distance**2) / (2.0 * sigma**2))
+    return (weights / weights.sum()).astype(np.float32)
+
+
+def filter_separable(x: tf.Tensor, window: np.ndarray, padding: str) -> tf.Tensor:
+    """Correlate every channel with the outer product of `window` with itself, as two one-dimensional passes."""
+    channels, size = x.shape[-1], len(window)
+    column = tf.constant(np.tile(window.reshape(size, 1, 1, 1), (1, 1, channels, 1)))
+    row = tf.constant(np.tile(window.reshape(1, size, 1, 1), (1, 1, channels, 1)))
+    x = tf.nn.depthwise_conv2d(x, column, (1, 1, 1, 1), padding)
+    return tf.nn.depthwise_conv2d(x, row, (1, 1, 1, 1), padding)
+
+
+def gaussian_blur(x: tf.Tensor, sigma: float) -> tf.Tensor:
+    """Blur (N, H, W, C) with zeros outside of the image; the window has DFL's size, `4 sigma` made odd, at least 3."""
+    size = max(3, int(4 * sigma))
+    return filter_separable(x, gaussian_window(size + 1 - size % 2, sigma), "SAME")
+
+
+def dssim(a: tf.Tensor, b: tf.Tensor, size: int, max_val: float = 1.0) -> tf.Tensor:
+    """Structural dissimilarity (1 - SSIM) / 2 per channel, (N, C).
+
+    Wang et al., "Image quality assessment", IEEE TIP 2004, with k1 = 0.01, k2 = 0.03 and a Gaussian window of
+    sigma 1.5 and any `size`, also an even one; only places where the window fits count. The four means are taken
+    in one pass over stacked channels, each as two one-dimensional filters.
+    """
+    c1, c2 = (0.01 * max_val) ** 2, (0.03 * max_val) ** 2
+    channels = a.shape[-1]
+    stacked = tf.concat([a, b, a * b, a * a + b * b], axis=-1)
+    means = filter_separable(stacked, gaussian_window(max(1, size), 1.5), "VALID")
+    mean_a, mean_b, mean_ab, mean_squares = tf.split(means, [channels] * 4, axis=-1)
+    product, squares = mean_a * mean_b * 2.0, mean_a * mean_a + mean_b * mean_b
+    luminance = (product + c1) / (squares + c1)
+    contrast = (2.0 * mean_ab - product + c2) / (mean_squares - squares + c2)
+    return (1.0 - tf.reduce_mean(luminance * contrast, axis=(1, 2))) / 2.0
+
+
+def squared_error(a: tf.Tensor, b: tf.Tensor) -> tf.Tensor:
+    """Mean squared difference, (N,)."""
+    return tf.reduce_mean(tf.math.squared_difference(a, b), axis=(1, 2, 3))
+
+
+def style_loss(a: tf.Tensor, b: tf.Tensor, sigma: float = 0.0, weight: float = 1.0) -> tf.Tensor:
+    """Squared difference of the channels' means and deviations, after a blur of `sigma` (0: none), (N,)."""
+    if sigma > 0:
+        a, b = gaussian_blur(a, sigma), gaussian_blur(b, sigma)
+    mean_a, variance_a = tf.nn.moments(a, axes=(1, 2))
+    mean_b, variance_b = tf.nn.moments(b, axes=(1, 2))
+    means = tf.math.squared_difference(mean_a, mean_b)
+    deviations = tf.math.squared_difference(tf.sqrt(variance_a + 1e-5), tf.sqrt(variance_b + 1e-5))
+    return weight * tf.reduce_mean(means + deviations, axis=-1)
+
+
+def total_variation(x: tf.Tensor) -> tf.Tensor:
+    """Sum of squared differences between neighbouring rows and columns, (N,)."""
+    rows = tf.reduce_sum(tf.square(x[:, 1:] - x[:, :-1]), axis=(1, 2, 3))
+    return rows + tf.reduce_sum(tf.square(x[:, :, 1:] - x[:, :, :-1]), axis=(1, 2, 3))

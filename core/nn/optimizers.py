@@ -1,0 +1,183 @@
+"""Optimizers: float32 slots, element-wise learning-rate dropout, one XLA-compiled update of all weights.
+
+Only the update is compiled by XLA: it fuses dozens of passes over the weights into one, while XLA's convolutions on
+a CPU are slower than oneDNN's (platform notes, section 3).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import tensorflow as tf
+
+from core.nn.state import STEPS, check_state
+
+
+@dataclass(frozen=True)
+class OptimizerSpec:
+    """Constants of an optimizer. DFL's have no bias correction and add eps outside of the root."""
+
+    kind: str  # rmsprop, adam or adabelief
+    beta1: float = 0.9  # decay of the mean gradient
+    beta2: float = 0.999  # decay of the mean square (RMSprop's rho)
+    eps: float = 1e-6
+    bias_correction: bool = False
+
+    @property
+    def slots(self) -> tuple[str, ...]:
+        """Names of the slots, as in the paths `<slot>/<weight path>` of a saved state."""
+        return ("acc",) if self.kind == "rmsprop" else ("m", "v")
+
+
+DFL_RMSPROP = OptimizerSpec("rmsprop", beta2=0.9)
+DFL_ADABELIEF = OptimizerSpec("adabelief")
+
+
+def keep_mask(shape: tuple[int, ...], keep: tf.Tensor, key: tf.Tensor) -> tf.Tensor:
+    """Float32 ones with probability `keep` (in steps of 1/256), else zeros: a pure function of `key` and position.
+
+    A 32-bit mix of multiplications and shifts (the finalizer of MurmurHash3) over the element's number; as random as
+    a dropout mask needs, and unlike Philox it costs less than reading the weights.
+    """
+    count = int(np.prod(shape)) if shape else 1
+    bits = tf.cast(tf.range(count, dtype=tf.int32), tf.uint32) * np.uint32(0x9E3779B9) + key
+    for shift, factor in ((16, 0x85EBCA6B), (13, 0xC2B2AE35)):
+        bits = tf.bitwise.bitwise_xor(bits, tf.bitwise.right_shift(bits, np.uint32(shift))) * np.uint32(
+            factor
+        )
+    byte = tf.bitwise.right_shift(bits, np.uint32(24))
+    limit = tf.cast(tf.round(keep * 256.0), tf.int32)
+    return tf.reshape(tf.cast(tf.cast(byte, tf.int32) < limit, tf.float32), shape)
+
+
+class Optimizer:
+    """Updates a set of weights; slots are float32 variables of the same shapes, zero at the start."""
+
+    def __init__(self, weights: Mapping[str, tf.Variable], spec: OptimizerSpec, seed: int, jit: bool) -> None:
+        """
+        Args:
+            weights: The weights by path; their order fixes which random numbers each gets.
+            spec: What to compute.
+            seed: Of the learning-rate dropout.
+            jit: Compile the update with XLA.
+        """
+        self.weights, self.spec, self.seed = dict(weights), spec, seed
+        self.slots = {
+            f"{slot}/{path}": tf.Variable(tf.zeros(weight.shape, tf.float32), trainable=False)
+            for slot in spec.slots
+            for path, weight in self.weights.items()
+        }
+        self.steps = tf.Variable(0, dtype=tf.int64, trainable=False)
+        self._update = tf.function(self._update_all, jit_compile=jit)
+
+    def apply(self, gradients: list[tf.Tensor], rate: tf.Tensor, keep: tf.Tensor | None) -> None:
+        """One update.
+
+        Args:
+            gradients: One per weight, in their order, of any float type.
+            rate: () float32 learning rate.
+            keep: () float32 probability with which each element is updated at all (slots always are), or `None`.
+        """
+        self._update(gradients, rate, keep)
+
+    def _update_all(self, gradients: list[tf.Tensor], rate: tf.Tensor, keep: tf.Tensor | None) -> None:
+        step = self.steps + 1
+        self.steps.assign(step)
+        correct1, correct2 = self._corrections(tf.cast(step, tf.float32))
+        for number, ((path, weight), gradient) in enumerate(zip(self.weights.items(), gradients)):
+            change = self._change(path, tf.cast(gradient, tf.float32), correct1, correct2)
+            if keep is not None:
+                change *= keep_mask(tuple(weight.shape), keep, self._key(step, number))
+            weight.assign_sub(rate * change)
+
+    def _corrections(self, step: tf.Tensor) -> tuple[tf.Tensor | float, tf.Tensor | float]:
+        """Factors that undo the slots' start at zero (Kingma and Ba, "Adam", section 3)."""
+        if not self.spec.bias_correction:
+            return 1.0, 1.0
+        return 1.0 / (1.0 - self.spec.beta1**step), 1.0 / (1.0 - self.spec.beta2**step)
+
+    def _change(self, path: str, gradient: tf.Tensor, correct1, correct2) -> tf.Tensor:
+        spec, slots = self.spec, self.slots
+        if spec.kind == "rmsprop":
+            square = slots[f"acc/{path}"]
+            square.assign(spec.beta2 * square + (1.0 - spec.beta2) * tf.square(gradient))
+            return gradient / (tf.sqrt(square * correct2) + spec.eps)
+        mean, square = slots[f"m/{path}"], slots[f"v/{path}"]
+        mean.assign(spec.beta1 * mean + (1.0 - spec.beta1) * gradient)
+        surprise = gradient - mean if spec.kind == "adabelief" else gradient
+        square.assign(spec.beta2 * square + (1.0 - spec.beta2) * tf.square(surprise))
+        return (mean * correct1) / (tf.sqrt(square * correct2) + spec.eps)
+
+    def _key(self, step: tf.Tensor, number: int) -> tf.Tensor:
+        """The mask's key for one weight in one step."""
+        start = np.random.SeedSequence([self.seed & 0xFFFFFFFF, number]).generate_state(1)[0]
+        return tf.cast(step, tf.uint32) * np.uint32(0x632BE5AB) + np.uint32(start)
+
+    def state(self) -> dict[str, np.ndarray]:
+        """Slots by `<slot>/<weight path>`, and the step counter."""
+        state = {path: slot.numpy() for path, slot in self.slots.items()}
+        return {STEPS: np.asarray(self.steps.numpy(), np.int64), **state}
+
+    def load_state(self, state: Mapping[str, np.ndarray]) -> bool:
+        """Take over a saved state.
+
+        Returns:
+            False if it is of another kind of optimizer (another recipe): the slots then start at zero.
+
+        Raises:
+            CheckpointError: It is of this kind, but slots are missing, left over or have another shape.
+        """
+        saved = {path.partition("/")[0] for path in state} - {STEPS}
+        if saved != set(self.spec.slots):
+            self.reset()
+            return False
+        assign_strictly(
+            self.slots, {path: value for path, value in state.items() if path != STEPS}, "optimizer"
+        )
+        self.steps.assign(int(state.get(STEPS, 0)))
+        return True
+
+    def reset(self) -> None:
+        for slot in self.slots.values():
+            slot.assign(tf.zeros_like(slot))
+        self.steps.assign(0)
+
+
+class LossScale:
+    """Dynamic loss scaling for float16: halved when gradients overflow, doubled after `PATIENCE` good steps."""
+
+    START, PATIENCE = 2.0**12, 1000
+
+    def __init__(self) -> None:
+        self.scale = tf.Variable(self.START, dtype=tf.float32, trainable=False)
+        self.good = tf.Variable(0, dtype=tf.int64, trainable=False)
+
+    def unscale(self, gradients: list[tf.Tensor]) -> tuple[list[tf.Tensor], tf.Tensor]:
+        """Gradients divided by the scale, in float32, and whether all of them are finite."""
+        gradients = [tf.cast(gradient, tf.float32) / self.scale for gradient in gradients]
+        finite = tf.reduce_all([tf.reduce_all(tf.math.is_finite(gradient)) for gradient in gradients])
+        return gradients, finite
+
+    def adjust(self, finite: tf.Tensor) -> None:
+        good = tf.where(finite, self.good + 1, tf.zeros_like(self.good))
+        grow = good >= self.PATIENCE
+        factor = tf.where(finite, tf.where(grow, 2.0, 1.0), 0.5)
+        self.scale.assign(tf.clip_by_value(self.scale * factor, 1.0, 2.0**16))
+        self.good.assign(tf.where(grow, tf.zeros_like(good), good))
+
+
+def assign_strictly(
+    variables: Mapping[str, tf.Variable], values: Mapping[str, np.ndarray], what: str
+) -> None:
+    """Assign every variable its value.
+
+    Raises:
+        CheckpointError: Names are missing, left over, or shapes differ; nothing was assigned.
+    """
+    check_state(
+        values, {path: tuple(variable.shape) for path, variable in variables.items()}, f"the saved {what}"
+    )
+    for path, variable in variables.items():
+        variable.assign(tf.cast(values[path], variable.dtype))

@@ -1,0 +1,396 @@
+"""Checkpoints: directories written whole and renamed into place, the one before kept, each file with its checksum.
+
+A model `<name>_<kind>` lives in `<model_dir>/<name>_<kind>/`, as generations `<counter>-<iteration>/` of
+
+    weights.safetensors    float32 weights by variable path
+    optimizer.safetensors  slots by `<slot>/<variable path>`, counters
+    history.safetensors    `loss_history` (N, 2) float32
+    state.json             iteration, options, the trainer's state, length and SHA-256 of the files above
+
+A generation appears under its name by one rename, after everything in it is on the disk. A process killed or a disk
+filled at any moment leaves the generations before it as they were.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import hashlib
+import itertools
+import json
+import os
+import re
+import shutil
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from core.errors import CheckpointError
+from core.storage import sync_directory
+from models.tensor_file import decode_tensors, write_tensors
+
+if TYPE_CHECKING:
+    from models.base import Model
+
+FORMAT = 1
+GENERATION = re.compile(r"^(\d{7,})-(\d+)$")
+TEMPORARY = ".saving-"
+STATE = "state.json"
+WEIGHTS, OPTIMIZER, HISTORY = "weights.safetensors", "optimizer.safetensors", "history.safetensors"
+KEPT = 2  # generations: the newest and the one before
+BACKUPS = 24
+REMEDIES = {
+    errno.ENOSPC: "free some space",
+    errno.EDQUOT: "free some space",
+    errno.EACCES: "allow writing there or choose another --model-dir",
+    errno.EPERM: "allow writing there or choose another --model-dir",
+    errno.EROFS: "choose another --model-dir",
+    errno.ENOTDIR: "a file is in the way; choose another --model-dir",
+}
+
+
+@dataclass
+class Checkpoint:
+    """A saved state of a model, in memory."""
+
+    kind: str
+    iteration: int
+    options: dict[str, Any]  # as saved; the model's option class checks them
+    weights: dict[str, np.ndarray]
+    optimizer: dict[str, np.ndarray]  # empty: it was not asked for, or none was saved
+    loss_history: np.ndarray  # (N, 2) float32
+    extra: dict[str, Any] = field(default_factory=dict)
+    source: Path = Path()
+    notes: list[str] = field(default_factory=list)  # what the user should be told
+
+
+class CheckpointStore:
+    """The checkpoints of one model on disk. One process may save to it at a time."""
+
+    def __init__(self, model_dir: Path | str, name: str, kind: str) -> None:
+        self.model_dir, self.name, self.kind = Path(model_dir), check_model_name(name), kind
+        self.folder = self.model_dir / f"{name}_{kind}"
+        self._damaged: set[Path] = set()  # found by this store; never kept as the generation to fall back on
+
+    def exists(self) -> bool:
+        """Whether anything was ever saved here, sound or not."""
+        return bool(self.generations())
+
+    def generations(self) -> list[Path]:
+        """Folders of the generations, newest first."""
+        if not self.folder.is_dir():
+            return []
+        found = [path for path in self.folder.iterdir() if GENERATION.match(path.name)]
+        return sorted(found, key=lambda path: int(path.name.partition("-")[0]), reverse=True)
+
+    def check_writable(self) -> None:
+        """Try to write where `save` will.
+
+        Raises:
+            CheckpointError: It cannot; the message says why. Better now than after an hour of training.
+        """
+        probe = self.folder / f"{TEMPORARY}probe-{os.getpid()}"
+        with _clear_errors(self.folder):
+            self.folder.mkdir(parents=True, exist_ok=True)
+            probe.write_bytes(b"probe")
+            probe.unlink()
+
+    def save(self, model: Model, extra_state: Mapping[str, Any] | None = None) -> Path:
+        """Write the model as a new generation and remove those older than the one before.
+
+        Args:
+            model: What to save.
+            extra_state: JSON-like state of the trainer, given back as `Checkpoint.extra`.
+
+        Returns:
+            The folder of the new generation.
+
+        Raises:
+            CheckpointError: It could not be written; the generations before are untouched.
+        """
+        tensors = {
+            WEIGHTS: model.weights(),
+            OPTIMIZER: model.optimizer_state(),
+            HISTORY: {"loss_history": np.asarray(model.loss_history, np.float32).reshape(-1, 2)},
+        }
+        state = {
+            "format": FORMAT,
+            "kind": model.kind,
+            "iteration": int(model.iteration),
+            "options": {**model.unknown_options, **model.options.to_json()},
+            "extra": dict(extra_state or {}),
+        }
+        return self._write(state, tensors)
+
+    def _write(self, state: dict[str, Any], tensors: Mapping[str, Mapping[str, np.ndarray]]) -> Path:
+        older = self.generations()
+        counter = int(older[0].name.partition("-")[0]) + 1 if older else 1
+        temporary = self.folder / f"{TEMPORARY}{os.getpid()}"
+        final = self.folder / f"{counter:07d}-{state['iteration']}"
+        with _clear_errors(self.folder):
+            self.folder.mkdir(parents=True, exist_ok=True)
+            self._sweep()
+            try:
+                _write_generation(temporary, state, tensors)
+                temporary.rename(final)
+            except BaseException:
+                shutil.rmtree(temporary, ignore_errors=True)
+                raise
+            sync_directory(self.folder)
+        self._prune(final, older)
+        return final
+
+    def _sweep(self) -> None:
+        """Remove what killed processes left behind."""
+        for path in self.folder.glob(f"{TEMPORARY}*"):
+            shutil.rmtree(path, ignore_errors=True)
+
+    def _prune(self, newest: Path, older: list[Path]) -> None:
+        """Keep the newest generation and the newest sound one before it."""
+        sound = (path for path in older if path not in self._damaged and _lengths_fit(path))
+        kept = {newest, *itertools.islice(sound, KEPT - 1)}
+        for path in older:
+            if path not in kept:
+                _remove_generation(path)
+
+    def load_latest(self, training: bool = True) -> Checkpoint:
+        """Read the newest generation whose checksums hold.
+
+        Args:
+            training: Read the optimizer's state, too.
+
+        Raises:
+            CheckpointError: There is none; every generation with its fault is named.
+        """
+        faults: list[str] = []
+        for path in self.generations():
+            try:
+                checkpoint = self._read(path, training)
+            except _Damaged as err:
+                self._damaged.add(path)
+                faults.append(f"{path.name}: {err}")
+                continue
+            if faults:
+                checkpoint.notes.append(
+                    f"{self.folder}: damaged checkpoint ({'; '.join(faults)}); "
+                    f"going on from the one before, {path.name}, at iteration {checkpoint.iteration}"
+                )
+            return checkpoint
+        if not faults:
+            raise CheckpointError(f"{self.folder}: no saved model; train one under this name first")
+        raise CheckpointError(
+            f"{self.folder}: no checkpoint is sound ({'; '.join(faults)}); "
+            f"copy the content of a folder of {self.backup_folder.name} into it"
+        )
+
+    def read_options(self) -> dict[str, Any]:
+        """The options saved last, without reading the weights.
+
+        Raises:
+            CheckpointError: No generation has a readable record.
+        """
+        for path in self.generations():
+            with contextlib.suppress(_Damaged):
+                return dict(_read_state(path)["options"])
+        raise CheckpointError(f"{self.folder}: no saved model with a readable {STATE}")
+
+    def _read(self, path: Path, training: bool) -> Checkpoint:
+        state = _read_state(path)
+        if state["format"] > FORMAT:
+            raise CheckpointError(f"{path}: written by a newer version (format {state['format']}); update")
+        if state["kind"] != self.kind:
+            raise CheckpointError(
+                f"{path}: holds a {state['kind']} model, not {self.kind}; give that --model"
+            )
+        tensors = {}
+        for name in (WEIGHTS, OPTIMIZER, HISTORY):
+            if name != OPTIMIZER or training:
+                tensors[name] = _read_tensors(path / name, state["files"].get(name))
+        return Checkpoint(
+            kind=state["kind"],
+            iteration=state["iteration"],
+            options=state["options"],
+            weights=tensors[WEIGHTS],
+            optimizer=tensors.get(OPTIMIZER, {}),
+            loss_history=tensors[HISTORY]["loss_history"],
+            extra=state["extra"],
+            source=path,
+        )
+
+    @property
+    def backup_folder(self) -> Path:
+        return self.model_dir / f"{self.name}_{self.kind}_autobackups"
+
+    def backup(self, extra_files: tuple[Path, ...] = (), keep: int = BACKUPS) -> Path:
+        """Copy the newest generation to `<name>_<kind>_autobackups/01`, after moving 01 to 02 and so on up to `keep`.
+
+        To go back to a backup, put its content in place of that of the model's folder.
+
+        Args:
+            extra_files: Further files to keep with it, such as previews.
+
+        Raises:
+            CheckpointError: Nothing was saved yet, or the disk is full; the backups before are untouched then.
+        """
+        generations = self.generations()
+        if not generations:
+            raise CheckpointError(f"{self.folder}: nothing to back up yet; save first")
+        root, temporary = self.backup_folder, self.backup_folder / f"{TEMPORARY}{os.getpid()}"
+        with _clear_errors(root):
+            shutil.rmtree(temporary, ignore_errors=True)
+            temporary.mkdir(parents=True)
+            try:
+                shutil.copytree(generations[0], temporary / generations[0].name, copy_function=_link_or_copy)
+                for path in extra_files:
+                    shutil.copy2(path, temporary)
+                _make_room(root, keep)
+                temporary.rename(root / "01")
+            except BaseException:
+                shutil.rmtree(temporary, ignore_errors=True)
+                raise
+            sync_directory(root)
+        return root / "01"
+
+
+class _Damaged(Exception):
+    """A generation cannot be read as it was written."""
+
+
+def _write_generation(
+    folder: Path, state: dict[str, Any], tensors: Mapping[str, Mapping[str, np.ndarray]]
+) -> None:
+    folder.mkdir()
+    with ThreadPoolExecutor(len(tensors)) as pool:  # hashing and writing release the interpreter
+        jobs = {name: pool.submit(write_tensors, folder / name, values) for name, values in tensors.items()}
+        files = {name: job.result() for name, job in jobs.items()}
+    record = {name: {"bytes": size, "sha256": digest} for name, (size, digest) in files.items()}
+    text = json.dumps({**state, "files": record}, indent=1)
+    with (folder / STATE).open("w", encoding="utf-8") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    sync_directory(folder)
+
+
+def _read_state(path: Path) -> dict[str, Any]:
+    try:
+        state = json.loads((path / STATE).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as err:
+        raise _Damaged(f"{STATE} cannot be read: {err}") from err
+    wanted = {"format": int, "kind": str, "iteration": int, "options": dict, "extra": dict, "files": dict}
+    if not isinstance(state, dict):
+        raise _Damaged(f"{STATE} holds no record")
+    for key, kind in wanted.items():
+        if not isinstance(state.get(key), kind):
+            raise _Damaged(f"{STATE} lacks {key}")
+    return state
+
+
+def _read_tensors(path: Path, record: Any) -> dict[str, np.ndarray]:
+    if not isinstance(record, dict):
+        raise _Damaged(f"{path.name} is not listed in {STATE}")
+    try:
+        data = path.read_bytes()
+    except OSError as err:
+        raise _Damaged(f"{path.name} cannot be read: {err.strerror}") from err
+    if len(data) != record.get("bytes"):
+        raise _Damaged(f"{path.name} has {len(data)} bytes instead of {record.get('bytes')}")
+    if hashlib.sha256(data).hexdigest() != record.get("sha256"):
+        raise _Damaged(f"{path.name} does not match its checksum")
+    try:
+        return decode_tensors(data, path.name)
+    except CheckpointError as err:
+        raise _Damaged(str(err)) from err
+
+
+def _lengths_fit(path: Path) -> bool:
+    """Whether a generation is all there, as far as can be told without reading it."""
+    try:
+        files = _read_state(path)["files"]
+        return all((path / name).stat().st_size == record["bytes"] for name, record in files.items())
+    except (_Damaged, OSError, KeyError, TypeError):
+        return False
+
+
+def _remove_generation(path: Path) -> None:
+    """Remove a generation; a half-removed one must not carry a generation's name."""
+    doomed = path.with_name(f"{TEMPORARY}old-{path.name}")
+    with contextlib.suppress(OSError):  # it is swept at the next save
+        path.rename(doomed)
+        shutil.rmtree(doomed)
+
+
+def _link_or_copy(source: str, target: str) -> None:
+    """Files of a generation never change, so a second name for them is as good as a copy."""
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copy2(source, target)
+
+
+def _make_room(root: Path, keep: int) -> None:
+    shutil.rmtree(root / f"{keep:02d}", ignore_errors=True)
+    for number in range(keep - 1, 0, -1):
+        if (root / f"{number:02d}").exists():
+            (root / f"{number:02d}").rename(root / f"{number + 1:02d}")
+
+
+@contextlib.contextmanager
+def _clear_errors(folder: Path) -> Iterator[None]:
+    """Turn the disk's refusals into one line that says what to do."""
+    try:
+        yield
+    except OSError as err:
+        advice = REMEDIES.get(err.errno or 0, "check the disk")
+        raise CheckpointError(
+            f"{folder}: the model cannot be saved: {err.strerror or err}; {advice}. What was saved before is untouched"
+        ) from err
+
+
+def check_model_name(name: str) -> str:
+    """A name that can be part of a file name on every system and, as DFL demands, has no underscore.
+
+    Raises:
+        CheckpointError: It has none of these properties.
+    """
+    bad = sorted(set(name) & set('_/\\:*?"<>|'))
+    if bad or not name.strip() or name != name.strip() or name.startswith("."):
+        why = f"it contains {' '.join(bad)}" if bad else "it is empty or begins or ends with a space or a dot"
+        raise CheckpointError(f"model name {name!r} cannot be used: {why}")
+    return name
+
+
+def model_files(model_dir: Path | str, name: str, kind: str) -> list[Path]:
+    """Every file and folder of a model: ours, DFL's, history, previews and backups."""
+    prefix, folder = f"{name}_{kind}", Path(model_dir)
+    if not folder.is_dir():
+        return []
+    return sorted(
+        path for path in folder.iterdir() if path.name == prefix or path.name.startswith(f"{prefix}_")
+    )
+
+
+def rename_model(model_dir: Path | str, kind: str, old: str, new: str) -> None:
+    """Rename a model with everything that belongs to it.
+
+    Raises:
+        CheckpointError: The new name cannot be used or is taken.
+    """
+    check_model_name(new)
+    if model_files(model_dir, new, kind):
+        raise CheckpointError(f"model name {new!r} is taken; choose another or delete that model first")
+    for path in model_files(model_dir, old, kind):
+        path.rename(path.with_name(f"{new}_{kind}{path.name[len(f'{old}_{kind}') :]}"))
+
+
+def delete_model(model_dir: Path | str, kind: str, name: str) -> None:
+    """Delete a model with everything that belongs to it."""
+    for path in model_files(model_dir, name, kind):
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        else:
+            path.unlink()

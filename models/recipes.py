@@ -1,0 +1,87 @@
+"""Recipes: what changes over the iterations of a training. Pure functions of the iteration, so resuming is exact."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from math import cos, pi
+
+OPTIMIZERS = ("rmsprop", "adam", "adabelief")
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What one iteration does."""
+
+    rate: float  # learning rate
+    keep: float = 1.0  # learning-rate dropout: share of the elements that are updated; 1 is off
+    batch_share: float = 1.0  # of the option batch_size
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """An optimizer and its schedule.
+
+    Every `unwarped_every`-th iteration repeats the previous batch with its targets as inputs (DFL: 3; 0: never).
+    """
+
+    optimizer: str
+    beta1: float
+    beta2: float
+    eps: float
+    bias_correction: bool
+    unwarped_every: int
+    dfl_warp: bool
+    plan: Callable[[int], Plan]
+
+    def batch_for(self, iteration: int) -> tuple[int, bool]:
+        """Number of the batch of an iteration, and whether it is a repetition with unwarped inputs."""
+        every = self.unwarped_every
+        if not every:
+            return iteration, False
+        return iteration - iteration // every, iteration > 0 and iteration % every == 0
+
+    def first_iteration(self, batch: int) -> int:
+        """The iteration that is the first to use a batch; inverse of `batch_for`."""
+        every = self.unwarped_every
+        if not every or batch == 0:
+            return batch
+        return batch + (batch - 1) // (every - 1)
+
+    def batch_size(self, batch: int, largest: int) -> int:
+        """Samples per person in a batch, given its number and the option batch_size."""
+        return max(1, round(largest * self.plan(self.first_iteration(batch)).batch_share))
+
+
+def _dfl(iteration: int) -> Plan:
+    return Plan(rate=2e-4, keep=0.3)
+
+
+def _ramp(iteration: int, start: int, end: int) -> float:
+    """0 up to `start`, 1 from `end`, straight between."""
+    return min(1.0, max(0.0, (iteration - start) / (end - start)))
+
+
+# The fast schedule: a short warm-up, a high rate, then a cosine descent; dropout only once the face is there.
+FAST_RATE, FAST_LAST_RATE = 4e-4, 5e-5
+FAST_WARM_UP, FAST_DECAY = 50, (1500, 12000)
+FAST_DROPOUT_FROM, FAST_KEEP = 12000, 0.3
+
+
+def _fast(iteration: int) -> Plan:
+    descent = (1 + cos(pi * _ramp(iteration, *FAST_DECAY))) / 2
+    rate = FAST_LAST_RATE + (FAST_RATE - FAST_LAST_RATE) * descent
+    warm = _ramp(iteration + 1, 0, FAST_WARM_UP)
+    if iteration < FAST_DROPOUT_FROM:
+        return Plan(rate=rate * warm)
+    return Plan(rate=FAST_RATE * FAST_KEEP, keep=FAST_KEEP)  # DFL's trick for the last polish
+
+
+RECIPES = {
+    "fast": Recipe(
+        "adam", 0.9, 0.99, 1e-8, bias_correction=True, unwarped_every=3, dfl_warp=False, plan=_fast
+    ),
+    "dfl": Recipe(
+        "rmsprop", 0.0, 0.9, 1e-6, bias_correction=False, unwarped_every=3, dfl_warp=True, plan=_dfl
+    ),
+}
