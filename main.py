@@ -20,16 +20,25 @@ COMMANDS = {
 SCREENS = ("auto", "window", "browser", "none")
 
 
-def add_shared_flags(parser: argparse.ArgumentParser) -> None:
-    """The flags that every subcommand takes."""
+def add_shared_flags(parser: argparse.ArgumentParser, nested: bool = False) -> None:
+    """The flags that every subcommand takes; `nested` is for the actions inside it, which take them too."""
     group = parser.add_argument_group("everywhere")
+    # An inner parser must not put its defaults over what was said before the action's name.
+    off, auto = (argparse.SUPPRESS, argparse.SUPPRESS) if nested else (False, "auto")
     group.add_argument(
-        "--no-prompt", action="store_true", help="ask nothing: each question takes its default, printed"
+        "--no-prompt",
+        action="store_true",
+        default=off,
+        help="ask nothing: each question takes its default, printed",
     )
-    group.add_argument("--debug", action="store_true", help="show the traceback of an error")
+    group.add_argument("--debug", action="store_true", default=off, help="show the traceback of an error")
     group.add_argument(
-        "--screen", choices=SCREENS, default="auto", help="where pictures are shown (default: %(default)s)"
+        "--screen", choices=SCREENS, default=auto, help="where pictures are shown (default: auto)"
     )
+    for action in parser._actions:
+        if isinstance(action, argparse._SubParsersAction):
+            for inner in action.choices.values():
+                add_shared_flags(inner, nested=True)
 
 
 def build_parser() -> argparse.ArgumentParser:

@@ -1,0 +1,35 @@
+"""Videos: what is in them, their frames out of them, frames into them. ffmpeg does the work, PyAV reads the labels."""
+
+from __future__ import annotations
+
+from core.video.binary import ffmpeg_path
+from core.video.cutting import cut, parse_time
+from core.video.denoising import denoise, unfinished_run
+from core.video.encoding import encode_sequence
+from core.video.extraction import extract_frames, inspect_folder, restore_frames
+from core.video.frames import require_images
+from core.video.planning import plan_encoding
+from core.video.probe import AudioStream, VideoInfo, probe
+from core.video.rates import parse_rate, rate_text
+from core.video.timeline import Timeline, read_timeline
+
+__all__ = [
+    "AudioStream",
+    "Timeline",
+    "VideoInfo",
+    "cut",
+    "denoise",
+    "encode_sequence",
+    "extract_frames",
+    "ffmpeg_path",
+    "inspect_folder",
+    "parse_rate",
+    "parse_time",
+    "plan_encoding",
+    "probe",
+    "rate_text",
+    "read_timeline",
+    "require_images",
+    "restore_frames",
+    "unfinished_run",
+]

@@ -1,0 +1,132 @@
+"""What the numbers of a video's pixels mean, and the filters that turn them into RGB and back without a shift.
+
+Codes and names are those of ITU-T H.273, which every container and ffmpeg use. The matrix (how Y, Cb, Cr are made of
+R, G, B) matters for the conversion and must be the same both ways; primaries and transfer are only passed on.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+UNSPECIFIED = "unknown"
+MATRICES = {
+    0: "gbr",
+    1: "bt709",
+    4: "fcc",
+    5: "bt470bg",
+    6: "smpte170m",
+    7: "smpte240m",
+    8: "ycgco",
+    9: "bt2020nc",
+    10: "bt2020c",
+}
+PRIMARIES = {
+    1: "bt709",
+    4: "bt470m",
+    5: "bt470bg",
+    6: "smpte170m",
+    7: "smpte240m",
+    8: "film",
+    9: "bt2020",
+    10: "smpte428",
+    11: "smpte431",
+    12: "smpte432",
+}
+TRANSFERS = {
+    1: "bt709",
+    4: "bt470m",
+    5: "bt470bg",
+    6: "smpte170m",
+    7: "smpte240m",
+    8: "linear",
+    11: "iec61966-2-4",
+    13: "iec61966-2-1",
+    14: "bt2020-10",
+    15: "bt2020-12",
+    16: "smpte2084",
+    18: "arib-std-b67",
+}
+RANGES = {1: "tv", 2: "pc"}
+HDR_TRANSFERS = ("smpte2084", "arib-std-b67")
+# Names that swscale gives the matrices it can compute with.
+SCALE_MATRICES = {
+    "bt709": "bt709",
+    "fcc": "fcc",
+    "bt470bg": "bt601",
+    "smpte170m": "bt601",
+    "smpte240m": "smpte240m",
+    "bt2020nc": "bt2020",
+    "bt2020c": "bt2020",
+}
+# Untagged video is BT.601 to ffmpeg and to us, both ways: the result then looks as its reference in any player.
+UNTAGGED_MATRIX = "bt601"
+# Without accurate_rnd the conversion darkens by up to 2 levels; the others interpolate chroma at full resolution.
+SCALE_FLAGS = "bicubic+accurate_rnd+full_chroma_int+full_chroma_inp"
+
+
+@dataclass(frozen=True)
+class ColourTags:
+    """Names as in the tables above; `UNSPECIFIED` where the video does not say."""
+
+    matrix: str = UNSPECIFIED
+    primaries: str = UNSPECIFIED
+    transfer: str = UNSPECIFIED
+    range: str = UNSPECIFIED
+
+    @classmethod
+    def from_codes(cls, matrix: int, primaries: int, transfer: int, range: int) -> ColourTags:
+        """From the numbers of H.273; unknown ones become `UNSPECIFIED`."""
+        return cls(
+            MATRICES.get(matrix, UNSPECIFIED),
+            PRIMARIES.get(primaries, UNSPECIFIED),
+            TRANSFERS.get(transfer, UNSPECIFIED),
+            RANGES.get(range, UNSPECIFIED),
+        )
+
+    @property
+    def scale_matrix(self) -> str:
+        """The matrix to compute with, in swscale's words."""
+        return SCALE_MATRICES.get(self.matrix, UNTAGGED_MATRIX)
+
+    @property
+    def scale_range(self) -> str:
+        """`tv` (16..235) or `pc` (0..255); video that does not say is `tv`."""
+        return "pc" if self.range == "pc" else "tv"
+
+    @property
+    def is_hdr(self) -> bool:
+        """Whether 8-bit frames will look flat without tone mapping."""
+        return self.transfer in HDR_TRANSFERS
+
+    def for_yuv(self) -> ColourTags:
+        """The tags for a YUV result: those of RGB or of matrices that swscale lacks become BT.709."""
+        if self.matrix == UNSPECIFIED or self.matrix in SCALE_MATRICES:
+            return self
+        return ColourTags("bt709", self.primaries, self.transfer, "tv")
+
+    def encoder_options(self, rgb: bool = False) -> dict[str, str]:
+        """Options that make ffmpeg write these tags; unspecified ones are left out."""
+        options = {
+            "colorspace": UNSPECIFIED if rgb else self.matrix,  # RGB encoders write their own matrix
+            "color_primaries": self.primaries,
+            "color_trc": self.transfer,
+            "color_range": "pc" if rgb else self.range,
+        }
+        return {key: value for key, value in options.items() if value != UNSPECIFIED}
+
+    def to_rgb(self, is_rgb: bool) -> str:
+        """Filter from the decoded picture to 8-bit RGB; `is_rgb` says that it has no matrix to undo."""
+        matrix = "" if is_rgb else f"in_color_matrix={self.scale_matrix}:"
+        return f"scale={matrix}out_range=pc:flags={SCALE_FLAGS},format=rgb24"
+
+    def from_rgb(self, pixel_format: str) -> str:
+        """Filter from 8-bit RGB to `pixel_format`, with the matrix and range of these tags, and tagged so."""
+        matrix = "unknown" if self.matrix == UNSPECIFIED else self.matrix
+        range_ = self.scale_range
+        return (
+            f"scale=out_color_matrix={self.scale_matrix}:in_range=pc:out_range={range_}:flags={SCALE_FLAGS},"
+            f"format={pixel_format},setparams=colorspace={matrix}:range={range_}"
+        )
+
+
+SDR_TAGS = ColourTags("bt709", "bt709", "bt709", "tv")  # what players expect of a video that has no reference
