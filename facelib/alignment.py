@@ -27,6 +27,7 @@ __all__ = [
 WHOLE_FACE_LIFT = 0.07  # of the unit square's height, towards the forehead
 HEAD_LIFT = 0.50
 
+_EPSILON = 2 * np.finfo(np.float64).eps
 _UNIT_CORNERS = np.array([(0, 0), (1, 0), (1, 1), (0, 1), (0.5, 0.5)], np.float32)
 
 
@@ -57,7 +58,7 @@ def fit_similarity(points: np.ndarray, template: np.ndarray) -> np.ndarray:
     u, singular, vt = np.linalg.svd(covariance)
     signs = np.array([1.0, -1.0 if np.linalg.det(covariance) < 0 else 1.0])  # eq. 39
     # Points on a line: the determinant is 0 and tells no reflection, its factors still do (eq. 43).
-    if singular[1] <= singular[0] * 1e-15 and np.linalg.det(u) * np.linalg.det(vt) < 0:
+    if singular[1] <= singular[0] * _EPSILON and np.linalg.det(u) * np.linalg.det(vt) < 0:
         signs[1] = -1.0
     scale = singular @ signs / spread  # eq. 42
     if scale <= 0:

@@ -39,7 +39,7 @@ _APP0, _APP15 = 0xE0, 0xEF
 _START_OF_SCAN = 0xDA
 _START_OF_FRAME = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}  # those are tables
 _WITHOUT_LENGTH = frozenset([0x01, *range(0xD0, 0xD8)])
-_HEAD_BYTES = 128 * 1024  # metadata needs only the segments before the pixels
+_HEAD_BYTES = 24 * 1024  # of the file: holds all before the pixels, unless there is a large XSeg mask
 
 
 @dataclass(frozen=True)
@@ -65,8 +65,10 @@ def read_face(path: Path) -> tuple[np.ndarray, FaceMetadata]:
 
 def decode_face(data: bytes, name: str) -> tuple[np.ndarray, FaceMetadata]:
     """`read_face` for the bytes of a file; `name` is for the message."""
-    metadata = extract_metadata(data, name)
-    if b"\xff\xd9" not in data[-65536:]:  # OpenCV would fill what is missing with grey
+    segments = _segments(data, name)
+    metadata = _metadata(data, segments, name)
+    # OpenCV would fill what is missing with grey. Pixels never hold the end marker; bytes may follow it.
+    if data.find(b"\xff\xd9", segments[-1].end) < 0:
         raise FileFormatError(f"{name}: the image was cut short; extract its frame again")
     try:
         # Landmarks are in stored pixels, so EXIF must not turn them.

@@ -145,17 +145,19 @@ def metadata_from_dict(values: Mapping[str, Any], name: str) -> FaceMetadata:
             eyebrows_expand_mod=_expand_mod(take("eyebrows_expand_mod", None)),
             seg_ie_polys=polys,
             xseg_mask=_encoded_mask(take("xseg_mask", None)),
-            extra={key: value for key, value in rest.items() if isinstance(key, str) and value is not None},
+            extra={key: value for key, value in rest.items() if value is not None},
         )
-    except (TypeError, ValueError, OverflowError) as err:
+    except (LookupError, OverflowError, TypeError, ValueError) as err:
         raise FileFormatError(f"{name}: its face data is unusable ({err}); extract its frame again") from err
 
 
 def _face_type(value: Any) -> str:
-    face_type = "full_face" if value is None else str(value).lower()
-    if face_type not in FACE_TYPES:
-        raise ValueError(f"unknown face type {face_type[:40]!r}")
-    return face_type
+    if value is None:
+        return "full_face"
+    if not isinstance(value, str) or value.lower() not in FACE_TYPES:
+        shown = value[:40] if isinstance(value, str) else type(value).__name__
+        raise ValueError(f"unknown face type {shown!r}")
+    return value.lower()
 
 
 def _text(value: Any) -> str | None:
@@ -204,10 +206,10 @@ def _polys_from(value: Any) -> tuple[SegPoly, ...]:
     for entry in entries:
         # Older files hold plain (type, points) pairs.
         kind, points = (entry["type"], entry["pts"]) if isinstance(entry, dict) else entry
-        points = np.array(points, np.float32).reshape(-1, 2)
+        points = np.array(points, np.float64).reshape(-1, 2)
         if kind not in (0, 1) or not (np.abs(points) < _LANDMARK_LIMIT).all():
             raise ValueError("seg_ie_polys holds a malformed polygon")
-        polys.append(SegPoly(bool(kind), points))
+        polys.append(SegPoly(bool(kind), points.astype(np.float32)))
     return tuple(sorted(polys, key=lambda poly: not poly.include))
 
 

@@ -46,14 +46,14 @@ def estimate_pose(landmarks: np.ndarray, size: int) -> tuple[float, float, float
             )
     except cv2.error as err:
         raise AlignmentError(f"no head pose fits the landmarks ({err.err})") from err
-    if not found:
+    if not (found and np.isfinite(rotation).all()):
         raise AlignmentError("no head pose fits the landmarks; detect this face again")
     return _angles(cv2.Rodrigues(rotation)[0])
 
 
 def _in_front(rotation: np.ndarray, shift: np.ndarray) -> bool:
     depths = _MODEL @ cv2.Rodrigues(rotation)[0][2] + shift[2]
-    return bool(depths.min() > 0)
+    return bool(depths.min() > 0)  # nan is not
 
 
 def _upright_start(image_points: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray]:
