@@ -12,12 +12,15 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
+from facelib.landmarks import mirror_landmarks
 from facelib.litert import LiteModel
-from facelib.mesh_to_68 import OUTER_EYES
+from facelib.mesh_to_68 import LEFT_EYE, RIGHT_EYE, landmarks_from_mesh
 
 MODEL_FILE = "face_landmark.tflite"
 SIDE = 192  # input of the network
-CROP_SCALE = 1.5  # side of the square over the longer side of the face's box; 1.25, 1.35 and 1.75 measured worse
+CROP_SCALE = (
+    1.5  # side of the square over the longer side of the face's box; 1.25, 1.35 and 1.75 measured worse
+)
 
 
 @dataclass(frozen=True)
@@ -63,7 +66,7 @@ def square_around_rect(rect: np.ndarray, angle: float = 0.0, scale: float = CROP
 
 def square_around_mesh(points: np.ndarray, scale: float = CROP_SCALE) -> Square:
     """The upright square to show the network next, from its own points (468, 2)."""
-    axis = points[OUTER_EYES[1]] - points[OUTER_EYES[0]]
+    axis = points[LEFT_EYE] - points[RIGHT_EYE]
     angle = float(np.arctan2(axis[1], axis[0]))
     cos, sin = np.cos(angle), np.sin(angle)
     upright = points @ np.array([[cos, -sin], [sin, cos]])  # turned so that the eyes are level
@@ -118,11 +121,35 @@ class FaceMesh:
             image: (H, W, 3) uint8 BGR.
             square: Where to look; it may reach beyond the image.
         """
+        points, presence = self._infer(crop_square(image, square, SIDE))
+        return Mesh(_to_image(points[:, :2], square), presence)
+
+    def landmarks(self, image: np.ndarray, square: Square, mirrored: bool = False) -> np.ndarray:
+        """The 68 landmarks of the face in a square of the image.
+
+        Args:
+            image: (H, W, 3) uint8 BGR.
+            square: Where to look, best around the mesh of an earlier run.
+            mirrored: Show the network the mirror image. Its errors on that differ, so the mean of both is better.
+
+        Returns:
+            (68, 2) float64, image pixels.
+        """
         crop = crop_square(image, square, SIDE)
+        points, _ = self._infer(crop[:, ::-1] if mirrored else crop)
+        landmarks = landmarks_from_mesh(points)
+        return _to_image(mirror_landmarks(landmarks, SIDE) if mirrored else landmarks, square)
+
+    def _infer(self, crop: np.ndarray) -> tuple[np.ndarray, float]:
+        """Vertices (468, 3) float64 in pixels of the crop, depth in the same unit, and the presence."""
         tensor = np.multiply(crop[None, :, :, ::-1], np.float32(1 / 255), dtype=np.float32)
         outputs = self._model.run(np.ascontiguousarray(tensor))
         raw, logit = sorted((output.reshape(-1) for output in outputs), key=len, reverse=True)
-        points = raw.reshape(-1, 3)[:, :2].astype(np.float64)
-        matrix = square.crop_from_image(SIDE)
-        points = (points - matrix[:, 2]) @ np.linalg.inv(matrix[:, :2]).T
-        return Mesh(points, float(1 / (1 + np.exp(-np.clip(logit[0], -60, 60)))))
+        presence = float(1 / (1 + np.exp(-np.clip(float(logit[0]), -60, 60))))
+        return raw.reshape(-1, 3).astype(np.float64), presence
+
+
+def _to_image(points: np.ndarray, square: Square) -> np.ndarray:
+    """(N, 2) points of the network's crop in image pixels."""
+    matrix = square.crop_from_image(SIDE)
+    return (points - matrix[:, 2]) @ np.linalg.inv(matrix[:, :2]).T
