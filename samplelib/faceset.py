@@ -30,6 +30,7 @@ ScanProgress = Callable[[int, int], None]  # faces looked at, faces in all
 
 _SCAN_CHUNK = 64
 _SHOWN_REASONS = 3
+_FARTHEST_POINT = 1e6  # pixels; also false for what is not a number
 # Numbers that meant other face types in paks of early 2020; the JPEG inside says it by name.
 _AMBIGUOUS_NUMBERS = frozenset({4, 5, 6})
 
@@ -174,10 +175,10 @@ def _known_face_type(face_type: str, name: str) -> str:
 
 
 def _usable_landmarks(landmarks: Any, size: tuple[int, int], name: str) -> np.ndarray:
-    points = np.asarray(landmarks, np.float32)
-    if points.shape != (68, 2) or not np.isfinite(points).all() or min(size) < 1:
+    points = np.asarray(landmarks, np.float64)
+    if points.shape != (68, 2) or not (np.abs(points) < _FARTHEST_POINT).all() or min(size) < 1:
         raise FileFormatError(f"{name}: its landmarks are not 68 points; extract its frame again")
-    return points
+    return points.astype(np.float32)
 
 
 def _open_pak(pak: Path, progress: ScanProgress | None, workers: int) -> list[Found]:
@@ -188,7 +189,7 @@ def _open_pak(pak: Path, progress: ScanProgress | None, workers: int) -> list[Fo
         name = str(entry.row.get("filename"))
         try:
             return name, _packed_sample(pak, entry, name, doubtful)
-        except (SwapError, TypeError, ValueError) as err:
+        except (SwapError, TypeError, ValueError, LookupError, OverflowError) as err:
             return name, f"{name}: {err}" if not isinstance(err, SwapError) else str(err)
 
     return _in_parallel(work, entries, progress, workers)
@@ -226,7 +227,7 @@ def _doubtful_numbers(pak: Path, entries: Iterable[PakEntry]) -> frozenset[int]:
     checked: set[int] = set()
     for entry in entries:
         number = entry.row.get("face_type")
-        if number not in _AMBIGUOUS_NUMBERS or number in checked:
+        if not isinstance(number, int) or number not in _AMBIGUOUS_NUMBERS - checked:
             continue
         checked.add(number)
         try:

@@ -22,10 +22,10 @@ from core.imagelib.warp import apply_affine, compose, invert
 from samplelib.faceset import FaceSample
 from samplelib.request import SampleRequest
 
-OVERSAMPLING = 2.0  # kept pixels per pixel of the network; above, the face is reduced to this
-LINEAR_FROM = 1.75  # so fine, linear interpolation loses nothing visible; below it, cubic is taken
+OVERSAMPLING = 2.0  # kept pixels per pixel of the network; a finer face is reduced to this
+LEAST_OVERSAMPLING = 1.75  # a JPEG is decoded at half its size or less while this much is left
 LANCZOS_LOBES = 3
-PASS_BAND = 0.94  # of the network's pixel, the filter's cut; below 1 makes up for the interpolation
+PASS_BAND = 0.97  # of the network's pixel, the filter's cut; below 1 makes up for the interpolation
 MARGIN = 0.12  # of the side: stored pixels around the crop that rotation, shift and scale bring into view
 
 
@@ -37,7 +37,6 @@ class PreparedFace:
     masks: dict[str, np.ndarray]  # mask type -> (h, w) uint8, pixel on pixel with the image
     image_from_face: np.ndarray  # (2, 3) float64, face pixels to pixels of `image`
     landmarks: np.ndarray  # (68, 2) float32, face pixels
-    interpolation: int  # OpenCV's flag that suits how fine `image` is
 
     @property
     def nbytes(self) -> int:
@@ -118,7 +117,7 @@ def _prepare_filtered(
     sample: FaceSample, data: bytes, request: SampleRequest, face_from_source: np.ndarray
 ) -> PreparedFace:
     scale = _pixels_per_pixel(face_from_source)
-    reduction = next((factor for factor in (8, 4, 2) if scale / factor >= LINEAR_FROM), 1)
+    reduction = next((factor for factor in (8, 4, 2) if scale / factor >= LEAST_OVERSAMPLING), 1)
     image = _decode(sample, data, reduction)
     source_from_image = np.array([[reduction, 0, (reduction - 1) / 2], [0, reduction, (reduction - 1) / 2]])
     face_from_image = compose(face_from_source, source_from_image)
@@ -128,8 +127,7 @@ def _prepare_filtered(
     image, face_from_image = _crop(sample, image, face_from_image, request.resolution, margin)
     image = _low_pass(image, scale)
     if scale > OVERSAMPLING * 1.05:
-        image, face_from_image = _reduce(image, face_from_image, request.resolution, margin, scale)
-        scale = OVERSAMPLING
+        image, face_from_image = _reduce(image, face_from_image, request.resolution, margin)
     image_from_face = invert(face_from_image)
     image_from_source = compose(image_from_face, face_from_source)
     return PreparedFace(
@@ -140,7 +138,6 @@ def _prepare_filtered(
         },
         image_from_face=image_from_face,
         landmarks=apply_affine(face_from_source, sample.landmarks).astype(np.float32),
-        interpolation=cv2.INTER_LINEAR if scale >= LINEAR_FROM else cv2.INTER_CUBIC,
     )
 
 
@@ -155,16 +152,16 @@ def _prepare_as_dfl(
             return cv2.resize(image, (side, side), interpolation=interpolation)
         return cv2.warpAffine(image, face_from_source, (side, side), flags=interpolation, borderMode=border)
 
+    image = bring(_decode(sample, data, 1), cv2.INTER_CUBIC, cv2.BORDER_REPLICATE)
     masks = {}
     for kind in request.mask_types():
         mask = bring(source_mask(sample, data, kind), cv2.INTER_LINEAR, cv2.BORDER_CONSTANT)
         masks[kind] = _to_uint8(mask)
     return PreparedFace(
-        image=bring(_decode(sample, data, 1), cv2.INTER_CUBIC, cv2.BORDER_REPLICATE),
+        image=image,
         masks=masks,
         image_from_face=np.eye(2, 3),
         landmarks=apply_affine(face_from_source, sample.landmarks).astype(np.float32),
-        interpolation=cv2.INTER_CUBIC,
     )
 
 
@@ -226,7 +223,7 @@ def _lanczos_kernel(width: float) -> np.ndarray:
 
 
 def _reduce(
-    image: np.ndarray, face_from_image: np.ndarray, side: int, margin: float, scale: float
+    image: np.ndarray, face_from_image: np.ndarray, side: int, margin: float
 ) -> tuple[np.ndarray, np.ndarray]:
     """Resample a filtered image to `OVERSAMPLING` pixels per pixel of the network, to spare memory."""
     border = int(np.ceil(margin * side)) + 2
@@ -234,9 +231,9 @@ def _reduce(
     offset = border * OVERSAMPLING
     small_from_face = np.array([[OVERSAMPLING, 0, offset], [0, OVERSAMPLING, offset]])
     small_from_image = compose(small_from_face, face_from_image)
-    flags = cv2.INTER_LINEAR if scale > 2 * LINEAR_FROM else cv2.INTER_CUBIC
+    size = (small, small)
     reduced = cv2.warpAffine(
-        image, small_from_image, (small, small), flags=flags, borderMode=cv2.BORDER_REPLICATE
+        image, small_from_image, size, flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE
     )
     return reduced, invert(small_from_face)
 

@@ -111,7 +111,7 @@ class _Sampler:
         self._map: np.ndarray | None = None
 
     def pixels(self, image: np.ndarray, warp: bool, is_mask: bool) -> np.ndarray:
-        flags = cv2.INTER_LINEAR if is_mask else self.face.interpolation
+        flags = cv2.INTER_LINEAR if is_mask else cv2.INTER_CUBIC
         border = cv2.BORDER_CONSTANT if is_mask else cv2.BORDER_REPLICATE
         if warp:
             if self._map is None:

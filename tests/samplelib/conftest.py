@@ -50,6 +50,18 @@ def draw_aligned(
     return image, metadata
 
 
+@pytest.fixture(scope="session")
+def draw_face() -> Callable[..., tuple[np.ndarray, FaceMetadata]]:
+    """`draw_aligned`, since test modules cannot import this one."""
+    return draw_aligned
+
+
+@pytest.fixture(scope="session")
+def head_landmarks() -> Callable[..., np.ndarray]:
+    """`frame_landmarks`."""
+    return frame_landmarks
+
+
 @pytest.fixture
 def make_faceset(tmp_path: Path) -> Callable[..., Path]:
     """Call it for a folder with `count` drawn faces, each of another colour and yaw."""

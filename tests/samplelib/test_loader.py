@@ -1,0 +1,155 @@
+"""Batches depend on their index alone, deal every face once per epoch, and survive files that go bad."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import facelib
+from core.errors import SampleError
+from samplelib import AugmentOptions, BatchLoader, Faceset, SampleRequest, SampleSpec
+from samplelib.deck import BatchStarts, Deck, deal
+
+SPECS = (
+    SampleSpec("warped", warp=True, hsv=True, color_transfer=True),
+    SampleSpec("target", color_transfer=True),
+    SampleSpec("mask", "mask"),
+)
+
+
+def request_for(batch_size=4, face_type="full_face", **augment):
+    return SampleRequest(SPECS, 64, face_type, batch_size, AugmentOptions(**augment))
+
+
+def assert_same(first, second):
+    assert first.keys() == second.keys()
+    for name in first:
+        np.testing.assert_array_equal(first[name], second[name])
+
+
+@pytest.fixture
+def faceset(make_faceset):
+    return Faceset.open(make_faceset(7, size=128))
+
+
+@pytest.mark.parametrize("dfl", [False, True])
+def test_a_batch_depends_on_its_index_alone(faceset, dfl):
+    request = request_for(flip=True, hsv_power=0.3, color_jitter=0.4, dfl_warp=dfl)
+    with BatchLoader(faceset, request, 5, 0, workers=0) as alone:
+        expected = {index: alone.get(index) for index in range(12)}
+    with BatchLoader(faceset, request, 5, 0, workers=3, prefetch=5) as ahead:
+        for index in range(12):
+            assert_same(ahead.get(index), expected[index])
+    with BatchLoader(faceset, request, 5, 0, workers=2, cache_bytes=0) as jumping:
+        for index in (7, 3, 3, 11, 0, 8):
+            assert_same(jumping.get(index), expected[index])
+
+
+def test_seed_side_and_index_each_change_the_batch(faceset):
+    request = request_for()
+    batches = [
+        BatchLoader(faceset, request, seed, side, workers=0).get(index)["target"]
+        for seed, side, index in ((1, 0, 0), (2, 0, 0), (1, 1, 0), (1, 0, 1))
+    ]
+    for i, first in enumerate(batches):
+        for second in batches[i + 1 :]:
+            assert np.abs(first - second).max() > 0.05
+
+
+def test_arrays_are_as_promised(faceset):
+    with BatchLoader(faceset, request_for(), 1, 0) as loader:
+        batch = loader.get(0)
+        assert loader.waited_seconds > 0
+    assert list(batch) == ["warped", "target", "mask"]
+    for name, channels in (("warped", 3), ("target", 3), ("mask", 1)):
+        array = batch[name]
+        assert array.shape == (4, 64, 64, channels) and array.dtype == np.float32
+        assert array.flags.c_contiguous and array.min() >= 0 and array.max() <= 1
+
+
+@given(st.integers(0, 2**40), st.integers(0, 1), st.integers(1, 50), st.integers(0, 5))
+def test_every_epoch_deals_each_face_once(seed, side, count, epoch):
+    deck = Deck(seed, side, count)
+    cards = [deck.card(epoch * count + place) for place in range(count)]
+    assert sorted(cards) == list(range(count))
+    np.testing.assert_array_equal(cards, deal(seed, side, epoch, count))
+    skipped = [deck.card(epoch * count, skip) for skip in range(count)]
+    assert skipped == cards
+
+
+def test_epochs_differ():
+    orders = {tuple(deal(1, 0, epoch, 30)) for epoch in range(20)}
+    assert len(orders) == 20
+
+
+@given(st.lists(st.integers(1, 9), min_size=1, max_size=30), st.integers(0, 29))
+def test_growing_batches_leave_no_face_out(sizes, index):
+    def size_of(i):
+        return sizes[i % len(sizes)]
+
+    starts = BatchStarts(size_of, None)
+    assert starts.start(index) == sum(size_of(i) for i in range(index))
+    assert BatchStarts(lambda _: 3, 3).start(index) == 3 * index
+
+
+def test_a_batch_may_grow_with_its_index(faceset):
+    request = request_for(batch_size=lambda index: 2 if index < 2 else 5)
+    with BatchLoader(faceset, request, 1, 0) as loader:
+        assert [len(loader.get(index)["mask"]) for index in range(4)] == [2, 2, 5, 5]
+
+
+def test_a_face_gone_bad_is_replaced_with_one_warning(make_faceset, caplog):
+    folder = make_faceset(5, size=128)
+    faceset = Faceset.open(folder)
+    (folder / "00002_0.jpg").unlink()
+    (folder / "00003_0.jpg").write_bytes((folder / "00003_0.jpg").read_bytes()[:2000])
+    with BatchLoader(faceset, request_for(), 1, 0, workers=2) as loader:
+        batches = [loader.get(index) for index in range(8)]
+    assert all(np.isfinite(batch["target"]).all() for batch in batches)
+    for name in ("00002_0.jpg", "00003_0.jpg"):
+        assert sum(name in record.getMessage() for record in caplog.records) == 1
+    with BatchLoader(faceset, request_for(), 1, 0, workers=0) as again:
+        assert_same(again.get(3), batches[3])
+
+
+def test_all_faces_gone_is_one_clear_error(make_faceset):
+    folder = make_faceset(2, size=64)
+    faceset = Faceset.open(folder)
+    for path in folder.iterdir():
+        path.unlink()
+    with BatchLoader(faceset, request_for(), 1, 0) as loader, pytest.raises(SampleError, match="can be read"):
+        loader.get(0)
+
+
+def test_faces_that_show_too_little_are_refused(make_faceset, caplog):
+    half = Faceset.open(make_faceset(2, size=64, face_type="half_face", name="half"))
+    with pytest.raises(SampleError, match="are half_face, the model needs full_face or wider"):
+        BatchLoader(half, request_for(), 1, 0)
+    whole = Faceset.open(make_faceset(2, size=64, name="whole"))
+    mixed = Faceset(whole.path, whole.samples + half.samples, {})
+    BatchLoader(mixed, request_for(), 1, 0, workers=0).get(0)
+    assert "2 faces show less than full_face" in caplog.text
+
+
+@pytest.mark.parametrize("mode", ["rct", "mkl", "sot"])
+def test_colour_transfer_is_the_same_for_input_and_target(make_faceset, mode):
+    src, dst = (Faceset.open(make_faceset(3, size=64, name=name)) for name in ("src", "dst"))
+    still = {"transform": False, "warp_strength": 0.0}
+    plain = BatchLoader(src, request_for(2, **still), 1, 0, workers=0).get(0)
+    request = request_for(2, ct_mode=mode, **still)
+    colored = BatchLoader(src, request, 1, 0, workers=0, reference=dst).get(0)
+    np.testing.assert_allclose(colored["warped"], colored["target"], atol=0.02)
+    np.testing.assert_array_equal(colored["mask"], plain["mask"])
+    assert np.abs(colored["target"] - plain["target"]).max() > 0.02
+    assert_same(BatchLoader(src, request, 1, 0, workers=0, reference=dst).get(0), colored)
+
+
+@settings(max_examples=5, deadline=None)
+@given(st.integers(0, 10**6))
+def test_late_batches_need_no_early_ones(tmp_path_factory, draw_face, index):
+    folder = tmp_path_factory.mktemp("faces")
+    facelib.write_face(folder / "a.jpg", *draw_face(64, "whole_face", 1))
+    loader = BatchLoader(Faceset.open(folder), request_for(), 1, 0, workers=0)
+    assert loader.get(index)["mask"].shape == (4, 64, 64, 1)
