@@ -32,6 +32,9 @@ class Motion:
     angle: float = 0.0  # degrees, counter-clockwise from the x axis
 
 
+NO_MOTION = Motion()
+
+
 @dataclass(frozen=True)
 class Palette:
     """The old face, and where colours are measured in both faces."""

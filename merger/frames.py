@@ -1,18 +1,22 @@
-"""Which faces belong to which frame, by the name of the source that each aligned face remembers; and how they move."""
+"""Which faces belong to which frame, by the source that each aligned face remembers, and how they move."""
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
 import numpy as np
 
 import facelib
-from core.errors import AlignmentError, SwapError
+from core.errors import AlignmentError, SampleError, SwapError
+from core.system import cpu_count
 from merger.blend import Motion
 from merger.merge_face import FrameFace
+from samplelib import FaceSample, Faceset
+from samplelib.face_header import read_face_header
 
 MOTION_SIZE = 256  # DFL follows the middle of a full-face square of this size
 MOTION_POINT = MOTION_SIZE // 2 - 1
@@ -62,8 +66,24 @@ class Matching:
         return [index for index, frame in enumerate(self.frames) if len(frame.faces) > 1]
 
 
+def aligned_faces(faceset: Faceset) -> Iterator[AlignedFace]:
+    """The faces of a folder or pak as the merger wants them; an unreadable one has no source."""
+    with ThreadPoolExecutor(4 * cpu_count(), "aligned faces") as pool:
+        yield from pool.map(_aligned_face, faceset.samples, chunksize=1)
+
+
+def _aligned_face(sample: FaceSample) -> AlignedFace:
+    try:
+        metadata, _ = read_face_header(sample.path, sample.offset, sample.length, sample.name)
+    except SampleError:
+        return AlignedFace(sample.name, None, None)
+    return AlignedFace(sample.name, metadata.source_filename, metadata.source_landmarks)
+
+
 def match_faces(frames: Sequence[Path], faces: Iterable[AlignedFace]) -> Matching:
-    """Give each frame its faces. Suffixes do not matter: faces of `00001.jpg` belong to `00001.png` too.
+    """Give each frame its faces, in the order given.
+
+    Suffixes do not matter: faces of `00001.jpg` belong to `00001.png` too.
 
     Raises:
         SwapError: Two frames differ only in their suffix; their results would have one name.
@@ -82,8 +102,8 @@ def match_faces(frames: Sequence[Path], faces: Iterable[AlignedFace]) -> Matchin
         if face.source_filename is None or face.landmarks is None:
             matching.without_source.append(face.name)
             continue
-        stem = source_stem(face.source_filename)
-        if stem in by_stem:
+        stem = next((stem for stem in source_stems(face.source_filename) if stem in by_stem), None)
+        if stem is not None:
             found[stem].append(FrameFace(np.asarray(face.landmarks, np.float32)))
         else:
             missing[face.source_filename] = None
@@ -94,9 +114,10 @@ def match_faces(frames: Sequence[Path], faces: Iterable[AlignedFace]) -> Matchin
     return matching
 
 
-def source_stem(name: str) -> str:
-    """File name without folders (of any system) and suffix."""
-    return PurePosixPath(PureWindowsPath(name).name).stem
+def source_stems(name: str) -> tuple[str, ...]:
+    """What the stem of a stored file name can be: as written, or as a path of any system."""
+    posix = PurePosixPath(name)
+    return posix.stem, PurePosixPath(PureWindowsPath(name).name).stem
 
 
 def name_ranges(names: Sequence[str], chosen: Sequence[int], limit: int = 8) -> str:
@@ -124,7 +145,7 @@ class _Track:
 def with_motion(frames: Sequence[FrameFaces], whole_pixels: bool = False) -> list[FrameFaces]:
     """The frames with the movement of each face from the frame before to the frame after.
 
-    A face without a match in a neighbouring frame does not move. At both ends the one step that there is counts.
+    A face without a match in a neighbouring frame does not move. At both ends the one step counts.
 
     Args:
         frames: In the order of time.

@@ -1,8 +1,8 @@
 """One frame and what the model predicts for its faces -> the merged frame and its mask. Pure functions.
 
-The steps are those of DFL's merger. Differences that are meant: pixels outside the mask stay those of the frame to
-the bit; a second face is merged onto the picture that holds the first; colours are measured inside the mask and
-inside the frame; `dfl_exact` brings DFL's statistics back.
+The steps are those of DFL's merger. Differences that are meant: pixels outside the mask stay those of the
+frame to the bit; a second face is merged onto the picture that holds the first; colours are measured inside
+the mask and inside the frame; `dfl_exact` brings DFL's statistics back.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import numpy as np
 
 import facelib
 from merger.blend import (
+    NO_MOTION,
     Motion,
     Palette,
     clone_seamlessly,
@@ -40,7 +41,7 @@ class FrameFace:
     """One face of a frame."""
 
     landmarks: np.ndarray  # (68, 2) in frame pixels
-    motion: Motion = Motion()
+    motion: Motion = NO_MOTION
 
 
 @dataclass(frozen=True)
@@ -174,8 +175,7 @@ def _merge_face_into(
         if needs_second_pass(options):
             square = refine_square(placement.face_of(blended), palette, options, face.face.motion, placement)
             blended = mix(_as_float(picture), placement.paste(square, placement.face), mask)
-        changed = mask[..., 0] > 0
-        picture[changed] = to_uint8(blended, options.dfl_exact)[changed]
+        np.copyto(picture, to_uint8(blended, options.dfl_exact), where=mask > 0)
 
 
 def _square_mask(
@@ -239,8 +239,7 @@ def _paste_square(
     ones = np.ones(predicted.shape[:2], np.float32)
     cover = placement.paste(ones, placement.out, cv2.BORDER_CONSTANT)[..., np.newaxis]
     pasted = mix(_as_float(picture), placement.paste(predicted, placement.out), cover)
-    changed = cover[..., 0] > 0
-    picture[changed] = to_uint8(pasted, options.dfl_exact)[changed]
+    np.copyto(picture, to_uint8(pasted, options.dfl_exact), where=cover > 0)
 
 
 def _usable(mask: np.ndarray) -> bool:

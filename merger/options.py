@@ -1,4 +1,4 @@
-"""What a merge is asked: one frozen record, from which questions, `--option KEY=VALUE` and the manual are made."""
+"""What a merge is asked: the record that questions, `--option KEY=VALUE` and the manual are made from."""
 
 from __future__ import annotations
 
@@ -29,9 +29,10 @@ class MergeOptions(OptionSet):
 
     mode: str = opt(
         "overlay",
-        "How the face is put into the frame. overlay: pasted with a soft mask. hist-match: overlay after matching the "
-        "histograms. seamless: blended by gradients, follows the light of the frame. raw-rgb: the whole square, "
-        "raw-predict: only the square, both for work in an editing program. original: the frame itself.",
+        "How the face is put into the frame. overlay: pasted with a soft mask. hist-match: overlay after "
+        "matching the histograms. seamless: blended by gradients, follows the light of the frame. raw-rgb: "
+        "the whole square, raw-predict: only the square, both for work in an editing program. original: "
+        "the frame.",
         choices=MODES,
         numbered=True,
     )
@@ -47,8 +48,9 @@ class MergeOptions(OptionSet):
     )
     mask_mode: str = opt(
         "learned-prd*learned-dst",
-        "Which pixels belong to the face. full: the whole square. dst: the outline of the landmarks. learned-prd: "
-        "what the model takes for the new face; learned-dst: for the old one; their product or their sum.",
+        "Which pixels belong to the face. full: the whole square. dst: the outline of the landmarks. "
+        "learned-prd: what the model takes for the new face; learned-dst: for the old one; their product or "
+        "their sum.",
         choices=MASK_MODES,
         numbered=True,
     )
@@ -62,8 +64,8 @@ class MergeOptions(OptionSet):
     )
     blur_mask_modifier: int = opt(
         0,
-        "Soften the border of the mask, in pixels of a grid of 4 times the model's resolution. More than 0 also lets "
-        "the mask end before the border of the face square, so that no straight edge can show.",
+        "Soften the border of the mask, in pixels of a grid of 4 times the model's resolution. More than 0 "
+        "also lets the mask end before the border of the face square, so that no straight edge can show.",
         label="Choose blur mask modifier",
         low=0,
         high=400,
@@ -81,8 +83,9 @@ class MergeOptions(OptionSet):
     )
     color_transfer_mode: str = opt(
         "rct",
-        "Fit the colours of the new face to those of the old one. rct: mean and contrast in Lab, calm from frame to "
-        "frame; lct, mkl: linear; idt, sot, mix: whole distributions, slower; -m: measured inside the mask only.",
+        "Fit the colours of the new face to those of the old one. rct: mean and contrast in Lab, calm from "
+        "frame to frame; lct, mkl: linear; idt, sot, mix: whole distributions, slower; -m: measured inside "
+        "the mask only.",
         label="Color transfer to predicted face",
         choices=tuple(COLOR_TRANSFER_MODES),
         numbered=True,
@@ -115,7 +118,7 @@ class MergeOptions(OptionSet):
     )
     dfl_exact: bool = opt(
         False,
-        "Arithmetic as in DFL where ours is better: colour statistics that count what lies outside the mask as black "
-        "or white, movement in whole pixels, values cut to whole numbers instead of rounded.",
+        "Arithmetic as in DFL where ours is better: colour statistics that count what lies outside the "
+        "mask as black or white, movement in whole pixels, values cut to whole numbers instead of rounded.",
         ask=NEVER,
     )

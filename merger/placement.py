@@ -1,7 +1,7 @@
-"""Where a face lies in its frame: the rectangle that its squares cover, and the warps between frame and square.
+"""Where a face lies in its frame: the rectangle that its squares cover, and the warps between the two.
 
-All work happens inside that rectangle: the pixels outside are those of the frame, and a 4K frame costs no more than
-its face.
+All work happens inside that rectangle: the pixels outside are those of the frame, and a 4K frame costs no
+more than its face.
 """
 
 from __future__ import annotations

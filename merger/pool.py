@@ -1,6 +1,6 @@
-"""All frames through the merger: reading ahead, predicting in batches, blending and writing, all at the same time.
+"""All frames through the merger: reading ahead, predicting in batches, blending and writing, all at once.
 
-Threads suffice: OpenCV, numpy and TensorFlow leave Python's lock while they work. The calling thread alone predicts.
+Threads suffice: OpenCV, numpy and TensorFlow release Python's lock. The calling thread alone predicts.
 """
 
 from __future__ import annotations

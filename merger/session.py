@@ -1,4 +1,4 @@
-"""Memory of what was merged how: a stopped run goes on, and nothing is overwritten that it did not write itself.
+"""Memory of what was merged how: a stopped run goes on, and nothing is overwritten that was not written here.
 
 One line of JSON per event in `merge_session.jsonl` of the output folder, appended as it happens:
 
@@ -7,7 +7,7 @@ One line of JSON per event in `merge_session.jsonl` of the output folder, append
     {"frame": "<stem>", "begin": "<key>"}                   from here on its two files are ours
     {"frame": "<stem>", "run": "<key>", "input": "<hash>", "sizes": [picture, mask]}
 
-A line that was cut short by a crash is dropped. The file is rewritten at the start of a run, one line per frame.
+A line that a crash cut short is dropped. The file is rewritten at the start of a run, one line per frame.
 """
 
 from __future__ import annotations
@@ -148,7 +148,7 @@ class MergeSession:
                 self._take_over(json.loads(line))
             except (ValueError, KeyError, TypeError, AttributeError) as err:
                 raise FileFormatError(
-                    f"{self.path}: line {number} is not a merge session's ({err}); move the file away to start anew"
+                    f"{self.path}: line {number} is damaged ({err}); move the file away to start anew"
                 ) from err
 
     def _take_over(self, entry: dict[str, Any]) -> None:

@@ -1,8 +1,8 @@
 """Colour transfer: give one picture the colour statistics of another, in every mode that DFL knows.
 
-All modes take float32 BGR pictures in [0, 1] and return a new one. Statistics come from the pixels inside the mask
-only; `dfl_exact=True` switches to DFL's own arithmetic (pixels outside the mask count as black, idt's border bins
-fall out of the range), which exists to compare numbers with DFL.
+All modes take float32 BGR pictures in [0, 1] and return a new one. Statistics come from the pixels inside the
+mask only; `dfl_exact=True` switches to DFL's own arithmetic (pixels outside the mask count as black, idt's
+border bins fall out of the range), which exists to compare numbers with DFL.
 """
 
 from __future__ import annotations
@@ -66,16 +66,16 @@ def color_transfer(
     """Change the colours of `src` towards those of `dst`.
 
     Args:
-        mode: A name of `MODES`. `rct` and the names that end in -m measure inside the mask only, the other modes
-            measure the whole picture. `none` returns a copy.
+        mode: A name of `MODES`. `rct` and the names that end in -m measure inside the mask only, the others
+            the whole picture. `none` returns a copy.
         src: (H, W, 3) float32 BGR in [0, 1], the picture to change. uint8 is taken as 0..255.
         dst: (h, w, 3) of the same kind, the picture that gives the colours.
-        mask: (H, W) or (H, W, 1), inside where >= 0.5; of `src`, and of `dst` too unless `dst_mask` is given.
-            A mask with fewer than 2 pixels inside leaves the picture as it is.
-        rng: Generator of the random directions of idt, sot and mix; fixed directions by default, so that neighbouring
-            frames of a video get the same ones and colours do not flicker.
+        mask: (H, W) or (H, W, 1), inside where >= 0.5; of `src`, and of `dst` too unless that has its own. A
+            mask with fewer than 2 pixels inside leaves the picture as it is.
+        rng: Generator of the random directions of idt, sot and mix; fixed directions by default, so that
+            neighbouring frames of a video get the same ones and colours do not flicker.
         dst_mask: (h, w) or (h, w, 1), inside of `dst`.
-        dfl_exact: DFL's arithmetic to the digit: pixels outside the masks count as black instead of not at all.
+        dfl_exact: DFL's arithmetic to the digit: pixels outside the masks count, as black.
 
     Returns:
         (H, W, 3) float32 in [0, 1]. Pixels outside the mask are changed by the same rule.
@@ -120,11 +120,8 @@ def _inside(mask: np.ndarray | None, image: np.ndarray) -> np.ndarray | None:
     return mask.reshape(image.shape[:2]) >= 0.5
 
 
-# -- Reinhard ------------------------------------------------------------------------------------------------------
-
-
 def _rct(src: _Pixels, dst: _Pixels, settings: _Settings) -> np.ndarray:
-    """Equal mean and deviation per channel of CIE Lab (Reinhard et al., 2001, with Lab in place of l-alpha-beta)."""
+    """Equal mean and deviation per channel of CIE Lab (Reinhard et al., 2001, there l-alpha-beta)."""
     import cv2
 
     src_lab, dst_lab = (cv2.cvtColor(p.image, cv2.COLOR_BGR2LAB) for p in (src, dst))
@@ -151,9 +148,6 @@ def _lab_statistics(
     return mean.reshape(3), deviation.reshape(3)
 
 
-# -- linear maps between two normal distributions -------------------------------------------------------------------
-
-
 def _symmetric_power(matrix: np.ndarray, power: float) -> np.ndarray:
     """Power of a symmetric positive matrix through its eigenvalues, floored at machine epsilon."""
     values, vectors = np.linalg.eigh(matrix)
@@ -170,7 +164,7 @@ def _apply_linear(
 
 
 def _lct(src: _Pixels, dst: _Pixels, settings: _Settings) -> np.ndarray:
-    """Match mean and covariance by the principal axes: Q_dst Q_src^-1, Q the symmetric root of a covariance."""
+    """Match mean and covariance by principal axes: Q_dst Q_src^-1, Q being the root of a covariance."""
     src_pixels, dst_pixels = (p.statistics().astype(np.float64) for p in (src, dst))
     ridge = LCT_RIDGE * np.eye(3)
     src_cov, dst_cov = (np.cov(p, rowvar=False, bias=True) + ridge for p in (src_pixels, dst_pixels))
@@ -188,11 +182,8 @@ def _mkl(src: _Pixels, dst: _Pixels, settings: _Settings) -> np.ndarray:
     return _apply_linear(src.image, matrix, src_pixels.mean(axis=0), dst_pixels.mean(axis=0))
 
 
-# -- whole distributions ---------------------------------------------------------------------------------------------
-
-
 def _sample_rotation(rng: Generator) -> np.ndarray:
-    """Uniformly random rotation (3, 3): QR of a normal matrix, signs settled (Mezzadri, 2007), as SciPy draws it."""
+    """Uniformly random rotation (3, 3) by QR of a normal matrix (Mezzadri, 2007), drawn as SciPy does."""
     q, r = np.linalg.qr(rng.normal(size=(3, 3)))
     q *= np.sign(np.diagonal(r))
     q[0] *= np.sign(np.linalg.det(q))
@@ -219,7 +210,7 @@ def _idt(src: _Pixels, dst: _Pixels, settings: _Settings) -> np.ndarray:
 
 
 def _match_bins(values: np.ndarray, measured: np.ndarray, target: np.ndarray, dfl_exact: bool) -> np.ndarray:
-    """Move `values` so that those `measured` get the distribution of `target`, by their binned cumulative sums."""
+    """Move `values` so that those `measured` get the distribution of `target`, by cumulated bins."""
     low, high = min(measured.min(), target.min()), max(measured.max(), target.max())
     if high - low < 1e-9:
         return values
@@ -243,8 +234,8 @@ def _sot(src: _Pixels, dst: _Pixels, settings: _Settings) -> np.ndarray:
 def _sliced_transport(src: _Pixels, dst: _Pixels, settings: _Settings) -> np.ndarray:
     """Sliced optimal transport (Rabin et al., 2010), its change smoothed by a bilateral filter; not clipped.
 
-    Along each direction, pixels inside the mask move to the place of equal rank in `dst`; pixels outside move like
-    their neighbours in value.
+    Along each direction, pixels inside the mask move to the place of equal rank in `dst`; those outside move
+    like their neighbours in value.
     """
     import cv2
 
@@ -282,7 +273,7 @@ def _advance_along(projected: np.ndarray, target: np.ndarray, inside: np.ndarray
 
 
 def _mix(src: _Pixels, dst: _Pixels, settings: _Settings) -> np.ndarray:
-    """Lightness by a linear map of L alone, colour by sliced optimal transport at constant lightness; 8-bit inside."""
+    """Lightness by a linear map of L alone, colour by sliced transport at one lightness; 8-bit inside."""
     import cv2
 
     src_lab, dst_lab = (cv2.cvtColor((p.image * 255).astype(np.uint8), cv2.COLOR_BGR2LAB) for p in (src, dst))

@@ -1,7 +1,7 @@
 """Filters that the merger puts on faces and frames: histogram match, sharpening, motion blur, degradations.
 
-Pictures are (H, W, C) float32 in [0, 1]; results are new arrays of the same shape, not clipped where sharpening can
-leave the range. cv2 is imported inside so that importing this module stays cheap.
+Pictures are (H, W, C) float32 in [0, 1]; results are new arrays of the same shape, not clipped where
+sharpening can leave the range. cv2 is imported inside so that importing this module stays cheap.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ def histogram_match(
     Args:
         src: (H, W, C) float32.
         dst: (h, w, C) float32.
-        threshold: 0..255; below 255 only the lower part of the distribution of `dst` is used, which is darker.
+        threshold: 0..255; below 255 only the lower part of the distribution is used, which is darker.
         mask: (H, W, 1), the distributions are measured where it is > 0 in both pictures (of equal size then).
     """
     result = np.empty_like(src, dtype=np.float32)
@@ -69,7 +69,7 @@ def blursharpen(image: np.ndarray, mode: str, kernel: int, amount: int) -> np.nd
 
 
 def denoise(image: np.ndarray, power: int) -> np.ndarray:
-    """Smooth by repeated 5x5 medians, 0..500; DFL's schedule, by which a frame takes on the softness of a face."""
+    """Smooth by repeated 5x5 medians, 0..500; DFL's schedule; gives a frame the softness of a face."""
     result = image
     for left in range(power, 0, -DENOISE_PER_PASS):
         result = _median_pass(result, 1.0 if left >= DENOISE_FULL else left / DENOISE_FULL)
