@@ -1,0 +1,220 @@
+"""Train a model on the aligned faces of two persons; stop and go on at any time."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from core.interact.prompts import Prompter
+    from mainscripts.training_choice import Choice
+    from mainscripts.training_console import Console
+    from models.base import Model
+    from samplelib import Faceset
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """DFL's flags of `train`, and ours."""
+    from models import MODEL_KINDS
+
+    required = parser.add_argument_group("required")
+    required.add_argument(
+        "--training-data-src-dir", type=Path, required=True, metavar="DIR",
+        help="aligned faces of the person to put in",
+    )  # fmt: skip
+    required.add_argument(
+        "--training-data-dst-dir", type=Path, required=True, metavar="DIR",
+        help="aligned faces of the person in the video",
+    )  # fmt: skip
+    required.add_argument("--model-dir", type=Path, required=True, metavar="DIR", help="saved models")
+    required.add_argument("--model", required=True, choices=tuple(MODEL_KINDS), help="kind of the model")
+    parser.add_argument(
+        "--pretraining-data-dir", type=Path, metavar="DIR", help="faces for models that can be pretrained"
+    )
+    parser.add_argument(
+        "--pretrained-model-dir", type=Path, metavar="DIR",
+        help="a new model begins with these weights (encoder.npy and so on, or a saved model's folder)",
+    )  # fmt: skip
+    parser.add_argument("--no-preview", action="store_true", help="no window; the same as --screen none")
+    parser.add_argument("--force-model-name", metavar="NAME", help="train this model without asking which")
+    parser.add_argument("--cpu-only", action="store_true", help="leave the GPUs alone")
+    parser.add_argument("--force-gpu-idxs", metavar="N[,N]", help="the GPUs to use, without asking")
+    parser.add_argument(
+        "--silent-start", action="store_true", help="the newest model and the best device, no questions"
+    )
+    parser.add_argument(
+        "--option", action="append", default=[], metavar="KEY=VALUE",
+        help="a model option by its name, such as batch_size=8; may be repeated",
+    )  # fmt: skip
+    parser.add_argument(
+        "--target-iter", type=_positive, metavar="N",
+        help="save and end at this iteration; unlike the option target_iter it holds for this run only",
+    )  # fmt: skip
+
+
+def _positive(text: str) -> int:
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"{text} is not allowed; give a number from 1")
+    return value
+
+
+def run(args: argparse.Namespace) -> int:
+    """Ask, load, train; see `mainscripts.training_loop.Trainer.run` for the exit code."""
+    from core.interact.prompts import Prompter, get_prompter
+    from core.paths import require_writable_folder
+    from mainscripts import training_choice as choice
+
+    choice.require_faces(args.training_data_src_dir, "the folder of source faces", "step 4")
+    choice.require_faces(args.training_data_dst_dir, "the folder of destination faces", "step 5")
+    model_dir = require_writable_folder(args.model_dir, "the model folder")
+    prompter = Prompter(interactive=False) if args.silent_start else get_prompter(args)
+    name = choice.choose_model(prompter, model_dir, args.model, args.force_model_name)
+    chosen = choice.choose_options(prompter, model_dir, args.model, name, args.option)
+    if args.pretrained_model_dir is not None and chosen.is_new:
+        choice.require_folder(args.pretrained_model_dir, "the folder of pretrained weights")
+    cpu_only, gpus = choice.choose_devices(prompter, args.cpu_only, args.force_gpu_idxs)
+    return _train(args, prompter, chosen, model_dir, cpu_only, gpus)
+
+
+def _train(
+    args: argparse.Namespace,
+    prompter: Prompter,
+    chosen: Choice,
+    model_dir: Path,
+    cpu_only: bool,
+    gpus: list[int] | None,
+) -> int:
+    """Everything after the questions."""
+    from core.interact.screen import open_screen
+    from core.system import lower_priority
+    from mainscripts.training_console import Console
+    from mainscripts.training_loop import Plan, Trainer, explain_memory_error
+    from models import CheckpointStore
+
+    console = Console()
+    _log_to(console)
+    lower_priority()
+    facesets = _open_facesets(args, console)
+    store = CheckpointStore(model_dir, chosen.name, args.model)
+    store.check_writable()
+    model = _make_model(args, chosen, store, cpu_only, gpus)
+    _say_notes(console, args, chosen, model)
+    prefix = model_dir / f"{chosen.name}_{args.model}"
+    _summarise(console, model, prefix, facesets)
+    screen = open_screen(
+        "none" if args.no_preview else args.screen, f"Training {prefix.name}", say=console.say
+    )
+    plan = Plan(
+        prefix=prefix,
+        target=args.target_iter or model.options.target_iter,
+        view_result=prompter.interactive,
+    )
+    console.say(_starting_line(model, plan.target))
+    try:
+        return Trainer(model, store, facesets, plan, console, screen).run()
+    except Exception as err:
+        explained = explain_memory_error(err)
+        if explained is None:
+            raise
+        raise explained from err
+
+
+def _open_facesets(args: argparse.Namespace, console: Console) -> dict[str, Faceset]:
+    from samplelib import Faceset
+
+    facesets = {}
+    for side, path in (("src", args.training_data_src_dir), ("dst", args.training_data_dst_dir)):
+        facesets[side] = Faceset.open(path, progress=_scan_progress(console, side))
+        console.say(f"{side}: {len(facesets[side])} faces of {path}")
+    return facesets
+
+
+def _scan_progress(console: Console, side: str):
+    """Tells how far the scan of a large faceset is, every 5,000 faces."""
+    told = 0
+
+    def progress(done: int, total: int) -> None:
+        nonlocal told
+        if done // 5000 > told:
+            told = done // 5000
+            console.say(f"{side}: {done} of {total} faces read")
+
+    return progress
+
+
+def _make_model(args, chosen: Choice, store, cpu_only: bool, gpus: list[int] | None) -> Model:
+    """A new model (with pretrained weights where asked for) or the saved one; loads TensorFlow."""
+    from core.nn import devices
+
+    in_use = devices.prepare(cpu_only, gpus)
+    import models
+    from mainscripts.training_start import load_pretrained, machine_name, settled_precision
+
+    if chosen.is_new:
+        model = models.create_model(args.model, chosen.options, chosen.name)
+        if args.pretrained_model_dir is not None:
+            load_pretrained(model, args.pretrained_model_dir)
+    else:
+        precision = settled_precision(store, chosen.options, in_use)
+        model = models.load_model(
+            store.model_dir, chosen.name, args.model, precision=precision, options=chosen.options
+        )
+    model.extra_state = {
+        **model.extra_state,
+        "computes_in": model.precision.compute,
+        "machine": machine_name(in_use),
+    }
+    return model
+
+
+def _say_notes(console: Console, args: argparse.Namespace, chosen: Choice, model: Model) -> None:
+    for note in (*chosen.notes, *model.notes):
+        console.say(note)
+    if args.pretrained_model_dir is not None and not chosen.is_new:
+        console.say(f"--pretrained-model-dir is for new models; {chosen.name} goes on from its own weights.")
+    if args.pretraining_data_dir is not None:
+        console.say(f"--pretraining-data-dir is not used: {args.model} has no pretraining.")
+
+
+def _summarise(console: Console, model: Model, prefix: Path, facesets: dict[str, Faceset]) -> None:
+    from core.nn import devices
+    from core.storage import write_bytes
+    from mainscripts.training_summary import summary_box
+
+    rows = model.summary_rows()
+    options = dict(model.options.rows())
+    box = summary_box(
+        [
+            ("Model Summary", [row for row in rows if row[0] not in options]),
+            ("Model Options", list(options.items())),
+            ("Faces", [(side, str(len(faceset))) for side, faceset in facesets.items()]),
+            ("Running On", [("device", devices.prepare().describe())]),
+        ]
+    )
+    console.say(box)
+    try:
+        write_bytes(prefix.with_name(f"{prefix.name}_summary.txt"), (box + "\n").encode())
+    except OSError as err:
+        console.say(f"{prefix.name}_summary.txt cannot be written: {err.strerror}")
+
+
+def _starting_line(model: Model, target: int) -> str:
+    if model.iteration == 0:
+        first = "First iteration: if the program ends here, batch_size is too large for the memory. "
+    else:
+        first = f"Going on from iteration {model.iteration}. "
+    until = f"Training to iteration {target}. " if target else ""
+    return f"{first}{until}Enter saves, Ctrl-C saves and ends."
+
+
+def _log_to(console: Console) -> None:
+    """Warnings of the libraries go through the console, which keeps the status line whole."""
+
+    class Handler(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            console.say(record.getMessage())
+
+    logging.getLogger().handlers = [Handler(logging.WARNING)]  # of an earlier run in the same process, too
