@@ -80,6 +80,24 @@ def load_dfl_checkpoint(
     )
 
 
+def load_dfl_parts(folder: Path | str, shapes: Shapes) -> dict[str, np.ndarray]:
+    """Weights alone, from files without a model's name (`encoder.npy`), as pretrained models are handed round.
+
+    Raises:
+        CheckpointError: A file is missing or damaged, or its weights are not exactly those of `shapes`.
+    """
+    folder = Path(folder)
+    parts = list(dict.fromkeys(path.partition("/")[0] for path in shapes))
+    absent = [f"{part}.npy" for part in parts if not (folder / f"{part}.npy").is_file()]
+    if absent:
+        raise CheckpointError(f"{folder}: the pretrained model lacks {', '.join(absent)}; copy all its files")
+    weights: dict[str, np.ndarray] = {}
+    for part in parts:
+        weights.update(_read_part(folder / f"{part}.npy", part))
+    check_state(weights, shapes, f"{folder}: the pretrained model")
+    return weights
+
+
 def read_dfl_state(model_dir: Path | str, name: str, kind: str) -> dict[str, Any]:
     """Iteration, options (numpy scalars made plain) and loss history (N, 2) from `data.dat`.
 
