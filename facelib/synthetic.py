@@ -7,7 +7,7 @@ clip, `speak` what it sounds like. Everything is numpy and OpenCV; the same inpu
 from __future__ import annotations
 
 import functools
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
@@ -80,23 +80,32 @@ def render(
     side = round(size * SUPERSAMPLING)
     camera = _camera(motion, side, face)
     points = express(head, motion)
-    vertices = _open_jaw(head.vertices.astype(np.float64), head.jaw_weights, motion.mouth)
-    seen = camera.project(vertices)
-    normals = _normals(vertices) @ camera.rotation.T
-    where = _texture_coordinates(seen, side)
-    inside = where[..., 0] >= 0
-    albedo = cv2.remap(head.texture, _texels(where, head.texture.shape[0]), None, cv2.INTER_LINEAR)
-    draw_features(albedo, head, points, camera, motion)
-    shade = _light(head.person, cv2.remap(normals.astype(np.float32), _grid(where), None, cv2.INTER_LINEAR))
     picture = _background(head.person, side, camera.project(points[[8, 4, 12]]), motion)
-    cover = cv2.GaussianBlur(inside.astype(np.float32), (0, 0), 0.8)[..., None]
-    picture += cover * (np.clip(albedo * shade, 0, 1) - picture)
+    _draw_head(picture, head, points, camera, motion)
     image = cv2.resize(picture, (size, size), interpolation=cv2.INTER_AREA) * 255
     if grain is not None:
-        image += np.random.default_rng(grain).normal(0, 2.0, image.shape)
+        image += 2 * np.random.default_rng(grain).standard_normal(image.shape, np.float32)
     scale = size / side
     landmarks = (camera.project(points)[:, :2] + 0.5) * scale - 0.5
     return Frame(np.clip(image + 0.5, 0, 255).astype(np.uint8), landmarks.astype(np.float32))
+
+
+def _draw_head(picture: np.ndarray, head: Head, points: np.ndarray, camera: Camera, motion: Motion) -> None:
+    """Draw the head over what is behind it, in place."""
+    vertices = _open_jaw(head.vertices.astype(np.float64), head.jaw_weights, motion.mouth)
+    seen = camera.project(vertices)
+    normals = (_normals(vertices) @ camera.rotation.T).astype(np.float32)
+    low = np.clip(np.floor(seen[..., :2].min(axis=(0, 1))) - 3, 0, None).astype(int)
+    high = np.ceil(seen[..., :2].max(axis=(0, 1))).astype(int) + 3
+    part = picture[low[1] : high[1], low[0] : high[0]]
+    seen[..., :2] -= low
+    where = _texture_coordinates(seen, part.shape[:2])
+    cover = cv2.GaussianBlur((where[..., 0] >= 0).astype(np.float32), (0, 0), 0.8)[..., None]
+    where = np.maximum(where, 0)
+    albedo = cv2.remap(head.texture, _texels(where, head.texture.shape[0]), None, cv2.INTER_LINEAR)
+    draw_features(albedo, head, points, replace(camera, centre=camera.centre - low), motion)
+    shade = _light(head.person, cv2.remap(normals, where, None, cv2.INTER_LINEAR))
+    part += cover * (np.clip(albedo * shade, 0, 1) - part)
 
 
 def express(head: Head, motion: Motion) -> np.ndarray:
@@ -153,8 +162,8 @@ def _normals(vertices: np.ndarray) -> np.ndarray:
     return normals / np.maximum(np.linalg.norm(normals, axis=-1, keepdims=True), 1e-9)
 
 
-def _texture_coordinates(seen: np.ndarray, side: int) -> np.ndarray:
-    """Column and row of the mesh at every pixel, (side, side, 2) float32; -1 beside the head.
+def _texture_coordinates(seen: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+    """Column and row of the mesh at every pixel, (H, W, 2) float32; -1 beside the head.
 
     The mesh's cells facing the camera are filled from far to near with their number; inside a cell the
     position follows from the cell's own affine map. Cells are a few pixels wide: their twist does not show.
@@ -164,7 +173,7 @@ def _texture_coordinates(seen: np.ndarray, side: int) -> np.ndarray:
     area = diagonals[0][:, 0] * diagonals[1][:, 1] - diagonals[0][:, 1] * diagonals[1][:, 0]
     facing = np.flatnonzero(area > 1e-3)
     facing = facing[np.argsort(-corners[facing, :, 2].mean(axis=1), kind="stable")]
-    numbers = np.full((side, side), -1, np.int32)
+    numbers = np.full(shape, -1, np.int32)
     for cell, polygon in zip(facing.tolist(), np.round(corners[facing, :, :2] * 16).astype(np.int32)):
         cv2.fillConvexPoly(numbers, polygon, cell, lineType=cv2.LINE_8, shift=4)
     across = (corners[:, 1] - corners[:, 0] + corners[:, 2] - corners[:, 3])[:, :2] / 2
@@ -177,29 +186,25 @@ def _texture_coordinates(seen: np.ndarray, side: int) -> np.ndarray:
     dx, dy = xs - middle[cells, 0], ys - middle[cells, 1]
     u = (dx * down[cells, 1] - dy * down[cells, 0]) / determinant[cells]
     v = (dy * across[cells, 0] - dx * across[cells, 1]) / determinant[cells]
-    where = np.full((side, side, 2), -1, np.float32)
+    where = np.full((*shape, 2), -1, np.float32)
     where[ys, xs, 0] = cells % (COLUMNS - 1) + 0.5 + np.clip(u, -0.6, 0.6)
     where[ys, xs, 1] = cells // (COLUMNS - 1) + 0.5 + np.clip(v, -0.6, 0.6)
     return np.where(where[..., :1] >= 0, np.maximum(where, 0), where)
 
 
-def _grid(where: np.ndarray) -> np.ndarray:
-    return np.maximum(where, 0)
-
-
 def _texels(where: np.ndarray, side: int) -> np.ndarray:
     """Mesh position -> texel, as `cv2.resize` laid the mesh over the texture."""
     scale = np.float32([side / COLUMNS, side / ROWS])
-    return (np.maximum(where, 0) + 0.5) * scale - 0.5
+    return (where + 0.5) * scale - 0.5
 
 
 def _light(person: Person, normals: np.ndarray) -> np.ndarray:
     """(H, W, 3) light on a surface with these normals (camera axes): a lamp, a fill, a soft gloss."""
-    length = np.maximum(np.linalg.norm(normals, axis=-1, keepdims=True), 1e-6)
+    normals = normals / np.maximum(np.sqrt(np.einsum("hwc,hwc->hw", normals, normals)), 1e-6)[..., None]
     lamp = np.float32(person.lamp) / np.linalg.norm(person.lamp)
-    facing = normals / length @ lamp.astype(np.float32)
+    facing = normals @ lamp.astype(np.float32)
     half = lamp + [0, 0, -1]
-    gloss = np.clip(normals / length @ np.float32(half / np.linalg.norm(half)), 0, 1) ** 24
+    gloss = np.clip(normals @ np.float32(half / np.linalg.norm(half)), 0, 1) ** 24
     diffuse = np.clip(0.25 + 0.75 * facing, 0, 1)  # wrapped: skin scatters light past the edge of shadow
     return (0.42 + 0.66 * diffuse + 0.10 * gloss)[..., None] * np.float32(person.light)
 

@@ -157,17 +157,20 @@ def _draw_brow(view: Window, person: Person, brow: np.ndarray) -> None:
     rng = np.random.default_rng(person.seed + 5)
     albedo, pixel = view.albedo, view.pixel
     line = view.project(curve(brow, 12))
+    count = round(170 * person.brow_weight)
+    place = rng.uniform(0, 1, count)
     along = np.linspace(0, 1, len(line))
-    mask = np.zeros(albedo.shape[:2], np.uint8)
+    roots = np.stack([np.interp(place, along, line[:, 0]), np.interp(place, along, line[:, 1])], axis=1)
+    thickness = 3.4 * person.brow_weight**0.5 * (0.35 + 0.65 * np.sin(np.pi * (0.12 + 0.76 * place)))
+    roots[:, 1] += rng.uniform(-0.5, 0.5, count) * thickness * pixel
     lean = np.sign(line[0, 0] - line[-1, 0])  # towards the temple
-    for _ in range(round(170 * person.brow_weight)):
-        t = rng.uniform(0, 1)
-        root = np.array([np.interp(t, along, line[:, 0]), np.interp(t, along, line[:, 1])])
-        thick = 3.4 * person.brow_weight**0.5 * (0.35 + 0.65 * np.sin(np.pi * (0.12 + 0.76 * t)))
-        root[1] += rng.uniform(-0.5, 0.5) * thick * pixel
-        hair = np.array([lean * rng.uniform(2.2, 4.5), rng.uniform(-2.0, 0.2) * t]) * pixel
-        ends = np.round(np.stack([root, root + hair]) * 16).astype(np.int32)
-        cv2.line(mask, ends[0].tolist(), ends[1].tolist(), int(rng.integers(110, 220)), 1, cv2.LINE_AA, 4)
+    hairs = (
+        np.stack([lean * rng.uniform(2.2, 4.5, count), rng.uniform(-2.0, 0.2, count) * place], axis=1) * pixel
+    )
+    ends = np.round(np.stack([roots, roots + hairs], axis=1) * 16).astype(np.int32).tolist()
+    mask = np.zeros(albedo.shape[:2], np.uint8)
+    for (root, tip), strength in zip(ends, rng.integers(110, 220, count).tolist()):
+        cv2.line(mask, root, tip, strength, 1, cv2.LINE_AA, 4)
     soft = cv2.GaussianBlur(mask, (0, 0), 0.55 * pixel).astype(np.float32)[..., None] / 255
     _blend(albedo, np.clip(1.25 * soft, 0, 0.92), np.float32(person.hair) * 0.7)
 

@@ -67,8 +67,8 @@ def run(args: argparse.Namespace) -> int:
     # the steps after the training do about as much for each frame as the search for its faces
     _train(work, max(deadline - time.monotonic() - 25 - 2.5 * pace, LEAST_TRAINING))
     dst = work / "data_dst"
-    _step("merge", "--input-dir", dst, "--output-dir", dst / "merged", "--output-mask-dir", dst / "merged_mask",
-          "--aligned-dir", dst / "aligned", "--model-dir", work / "model", "--model", MODEL,
+    _step("merge", "--input-dir", dst, "--aligned-dir", dst / "aligned", "--output-dir", dst / "merged",
+          "--output-mask-dir", dst / "merged_mask", "--model-dir", work / "model", "--model", MODEL,
           "--option", "blur_mask_modifier=40")  # fmt: skip
     result, mask = work / "result.mp4", work / "result_mask.mp4"
     for frames, film, flag in (("merged", result, "--include-audio"), ("merged_mask", mask, "--lossless")):
