@@ -31,6 +31,7 @@ class Console:
         if self._rewrites:
             self._write(f"{self._clear()}{text}\n{self._status}")
         else:
+            self.finish()  # lines stay in the order of what happened
             self._write(f"{text}\n")
 
     def status(self, prefix: str, brackets: str) -> None:
@@ -54,7 +55,7 @@ class Console:
             self._status = ""
         elif self._unprinted:
             self._write(self._unprinted + "\n")
-            self._unprinted = ""
+            self._printed_at, self._unprinted = time.monotonic(), ""
 
     def _clear(self) -> str:
         return "\r" + " " * len(self._status) + "\r" if self._status else ""
