@@ -23,9 +23,9 @@ from samplelib.faceset import FaceSample
 from samplelib.request import SampleRequest
 
 OVERSAMPLING = 2.0  # kept pixels per pixel of the network; a finer face is reduced to this
-LEAST_OVERSAMPLING = 1.75  # a JPEG is decoded at half its size or less while this much is left
+LEAST_OVERSAMPLING = 1.45  # a JPEG is decoded at half its size or less while this much is left
 LANCZOS_LOBES = 3
-PASS_BAND = 0.97  # of the network's pixel, the filter's cut; below 1 makes up for the interpolation
+PASS_BAND = 0.95  # of the network's pixel, the filter's cut; below 1 makes up for the interpolation
 MARGIN = 0.12  # of the side: stored pixels around the crop that rotation, shift and scale bring into view
 
 
@@ -124,10 +124,14 @@ def _prepare_filtered(
     scale /= reduction
 
     margin = MARGIN if sample.face_type != request.face_type and request.augment.transform else 0.0
-    image, face_from_image = _crop(sample, image, face_from_image, request.resolution, margin)
+    side = request.resolution
+    reach = int(np.ceil(LANCZOS_LOBES * max(1.0, scale))) + 1
+    image, face_from_image = _crop(sample, image, face_from_image, side, margin, reach)
     image = _low_pass(image, scale)
     if scale > OVERSAMPLING * 1.05:
-        image, face_from_image = _reduce(image, face_from_image, request.resolution, margin)
+        image, face_from_image = _reduce(image, face_from_image, side, margin)
+    else:
+        image, face_from_image = _crop(sample, image, face_from_image, side, margin, 2)  # for the cubic
     image_from_face = invert(face_from_image)
     image_from_source = compose(image_from_face, face_from_source)
     return PreparedFace(
@@ -190,13 +194,12 @@ def _pixels_per_pixel(face_from_image: np.ndarray) -> float:
 
 
 def _crop(
-    sample: FaceSample, image: np.ndarray, face_from_image: np.ndarray, side: int, margin: float
+    sample: FaceSample, image: np.ndarray, face_from_image: np.ndarray, side: int, margin: float, reach: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The part of the image that the face and its margin need, and the affine from there."""
+    """The part of the image that the face, its margin and `reach` more pixels need, and its affine."""
     low, high = -margin * side - 0.5, side - 0.5 + margin * side
     corners = np.array([(low, low), (high, low), (high, high), (low, high)])
     corners = apply_affine(invert(face_from_image), corners)
-    reach = int(np.ceil(LANCZOS_LOBES * max(1.0, _pixels_per_pixel(face_from_image)))) + 1
     left, top = np.maximum(np.floor(corners.min(axis=0)) - reach, 0).astype(int)
     right, bottom = np.ceil(corners.max(axis=0)).astype(int) + reach + 1
     cropped = image[top:bottom, left:right]

@@ -9,6 +9,7 @@ displacement, so one resampling applies both. DFL's own procedure, with its defe
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -19,6 +20,9 @@ FLIP_PROBABILITY = 0.4  # DFL flips when randint(10) < 4
 WARP_CELLS = (2, 4, 8)  # cells along a side, equally likely, as in DFL
 WARP_AMPLITUDE = 0.24  # largest displacement of a node, as a fraction of the cell, as in DFL
 NOISE_CUT = 2.5  # normal draws are limited to this many deviations, then divided by it, as in DFL
+
+
+_BLAS_ROWS = 16
 
 
 @dataclass(frozen=True)
@@ -88,7 +92,11 @@ class WarpGrid:
     def displacement(self, size: int) -> np.ndarray:
         """(size, size, 2) float32 displacement d in pixels at every pixel, x before y."""
         weights = _hat_weights(size, self.offsets.shape[1])
-        field = weights @ (self.offsets * np.float32(size)) @ weights.T
+        rows = weights @ (self.offsets * np.float32(size))
+        # In small blocks, or BLAS would call up all processors, which training wants for itself.
+        block = math.gcd(size, _BLAS_ROWS)
+        field = rows.reshape(2, size // block, block, -1) @ weights.T
+        field = field.reshape(2, size, size)
         return cv2.merge([field[0], field[1]])
 
     def displacement_at(self, points: np.ndarray, size: int) -> np.ndarray:
