@@ -2,8 +2,9 @@
 
     python benchmarks/faces.py [--data ../shared/data] [--detector auto] [--every 1]
 
-Goals: exactly one face in 99 % of the frames of person_a and person_b and in 95 % of distant_c, none in a wrong
-place; on landmarks68 all 18 faces, none false, and a median error of at most 5 % of the outer-eye distance.
+Goals: exactly one face in 99 % of the frames of person_a and person_b and in 95 % of distant_c, none in a
+wrong place; on landmarks68 all 18 faces, none false, and a median error of at most 5 % of the outer-eye
+distance.
 """
 
 from __future__ import annotations
@@ -80,8 +81,8 @@ def measure_clip(pipeline: Pipeline, path: Path, goal: float, every: int) -> boo
     lowest = min((faces[0].score for faces in results if faces), default=0.0)
     print(
         f"{path.stem}: exactly one face in {share:.1%} of {len(results)} frames (goal {goal:.0%}), "
-        f"faces per frame {dict(sorted(counts.items()))}, {wrong} in a wrong place, lowest score {lowest:.2f}, "
-        f"{len(results) / seconds:.0f} frames/s"
+        f"faces per frame {dict(sorted(counts.items()))}, {wrong} in a wrong place, "
+        f"lowest score {lowest:.2f}, {len(results) / seconds:.0f} frames/s"
     )
     return share >= goal and wrong == 0
 
@@ -120,10 +121,10 @@ def measure_landmarks(pipeline: Pipeline, folder: Path) -> bool:
         false += len(free)
     table = np.array(errors)
     print(
-        f"landmarks68: {len(errors)} of {len(errors) + missed} faces found, {false} false; error over the outer-eye "
-        f"distance: median over the faces {np.median(table.mean(axis=1)):.2f} %, over all points "
-        f"{np.median(table):.2f} %, mean {table.mean():.2f} %, without the jaw {table[:, 17:].mean():.2f} % (goal: "
-        "median at most 5 %)"
+        f"landmarks68: {len(errors)} of {len(errors) + missed} faces found, {false} false; error over the "
+        f"outer-eye distance: median over the faces {np.median(table.mean(axis=1)):.2f} %, over all points "
+        f"{np.median(table):.2f} %, mean {table.mean():.2f} %, without the jaw {table[:, 17:].mean():.2f} % "
+        "(goal: median at most 5 %)"
     )
     return missed == 0 and false == 0 and float(np.median(table.mean(axis=1))) <= 5
 

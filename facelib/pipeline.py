@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Sequence
 
 import cv2
 import numpy as np
@@ -13,15 +13,17 @@ from core.errors import UsageError
 from core.system import cpu_count
 from facelib.detectors import Detection, create_detector
 from facelib.detectors.boxes import areas, intersections
-from facelib.facemesh import FaceMesh, Mesh, square_around_mesh, square_around_rect
+from facelib.facemesh import FaceMesh, Mesh, Square, square_around_mesh, square_around_rect
 
 LANDMARKERS = ("facemesh",)
+SURE = 0.999  # presence from which the head's turning is beyond doubt
+STEADY = 0.2  # radians; a crop that turns by less is upright enough
+MOST_RUNS = 5
 PRESENCE = 0.5  # smallest probability of a face, asked on the mesh's own crop
-SMALL_SIDE = (
-    128  # pixels of the mesh's square below which a face is small: its landmarks are worth more samples
-)
+SMALL_SIDE = 128  # pixels of a mesh's square; smaller faces' landmarks are worth more samples
 SMALL_SAMPLES = 6
-COVERED = 0.5  # a mesh covered by a better one beyond this share is the same face again
+COVERED = 0.5  # meshes that share more of the smaller one's box than this are the same face ...
+APART = 0.4  # ... unless their middles are further apart than this part of the larger one's side
 # A picture without faces is tried lying on its sides and upside down, in DFL's order (clockwise turns).
 TURNS = {0: None, 90: cv2.ROTATE_90_CLOCKWISE, 270: cv2.ROTATE_90_COUNTERCLOCKWISE, 180: cv2.ROTATE_180}
 
@@ -57,8 +59,8 @@ class Pipeline:
             detector: `auto`, `blazeface`, or `mtcnn` (slower, better at many small faces).
             landmarker: `auto` or `facemesh`.
             max_faces: Keep only so many of the largest faces; 0 keeps all.
-            samples: Average the landmarks over so many slightly moved crops, every other one mirrored: steadier and
-                closer, 1 ms each. Small faces get SMALL_SAMPLES at least.
+            samples: Average the landmarks over so many slightly moved crops, every other one mirrored:
+                steadier and closer, 1 ms each. Small faces get SMALL_SAMPLES at least.
 
         Raises:
             UsageError: A name is unknown or a number out of range.
@@ -95,7 +97,7 @@ class Pipeline:
     def faces_batch(
         self, images: Sequence[np.ndarray], threads: int | None = None
     ) -> list[list[DetectedFace]]:
-        """Find the faces of several images, side by side on the cores; the networks are too small for batches."""
+        """Find the faces of several images, side by side; the networks are too small for batches."""
         threads = min(threads or cpu_count(), max(len(images), 1))
         if threads == 1:
             return [self.faces(image) for image in images]
@@ -109,14 +111,32 @@ class Pipeline:
     def _verify(self, image: np.ndarray, detection: Detection) -> tuple[Mesh, float] | None:
         """The mesh in a box and its score, or None where a second look shows no face.
 
-        The presence on the detector's own box is not trusted: it is high on some things that are no faces, and
-        falls once the crop follows the points found there.
+        The presence on the detector's own box is not trusted: it is high on some things that are no faces,
+        and falls once the crop follows the points found there. Faces lying down or upside down are often
+        boxed, but with the angle of an upright one, so a mesh that is not sure is tried the other ways around
+        too.
         """
-        first = self._mesh.run(image, square_around_rect(detection.rect, detection.angle))
-        second = self._mesh.run(image, square_around_mesh(first.points))
-        if second.presence <= PRESENCE:
+        square = square_around_rect(detection.rect, detection.angle)
+        best = self._settle(image, square)
+        if best.presence < SURE:
+            for quarter in (1, 3, 2):
+                other = self._settle(image, square.moved(0, 0, quarter * np.pi / 2))
+                if other.presence > max(best.presence, SURE):
+                    best = other
+        if best.presence <= PRESENCE:
             return None
-        return second, second.presence * detection.score
+        return best, best.presence * detection.score
+
+    def _settle(self, image: np.ndarray, square: Square) -> Mesh:
+        """The mesh on the crop that its own points ask for; run again while they still turn the crop."""
+        for runs in range(1, MOST_RUNS + 1):
+            mesh = self._mesh.run(image, square)
+            following = square_around_mesh(mesh.points)
+            turn = abs(np.angle(np.exp(1j * (following.angle - square.angle))))
+            if runs >= 2 and turn < STEADY:
+                break
+            square = following
+        return mesh
 
     def _describe(self, image: np.ndarray, mesh: Mesh, score: float) -> DetectedFace:
         square = square_around_mesh(mesh.points)
@@ -130,7 +150,7 @@ class Pipeline:
 
 
 def _crop_shifts(samples: int) -> list[tuple[float, float, float]]:
-    """Small moves (x, y, angle) of a crop, in its sides and radians: none at all for two, then a ring around it."""
+    """Small moves (x, y, angle) of a crop, in its sides and radians: none for the first two, then a ring."""
     ring = np.linspace(0, 2 * np.pi, max(samples - 2, 0), endpoint=False)
     moves = [
         (0.03 * float(np.cos(a)), 0.03 * float(np.sin(a)), 0.04 * float(np.sin(2 * a + 1))) for a in ring
@@ -139,15 +159,23 @@ def _crop_shifts(samples: int) -> list[tuple[float, float, float]]:
 
 
 def _without_repeats(meshes: list[tuple[Mesh, float]]) -> list[tuple[Mesh, float]]:
-    """Drop every mesh that lies mostly on a better one: boxes beside a face slide onto it when cropped again."""
+    """Drop every mesh that is the same face as a better one: boxes beside a face slide onto it when cropped
+    again.
+
+    Two people cheek to cheek overlap as well, but the middles of their faces are further apart.
+    """
     kept: list[tuple[Mesh, float]] = []
     for mesh, score in sorted(meshes, key=lambda pair: -pair[1]):
-        others = np.array([other.rect for other, _ in kept]).reshape(-1, 4)
-        shared = intersections(mesh.rect, others)
-        smaller = np.minimum(areas(mesh.rect)[0], areas(others))
-        if not np.any(shared > COVERED * np.maximum(smaller, 1e-9)):
+        if not any(_same_face(mesh.rect, other.rect) for other, _ in kept):
             kept.append((mesh, score))
     return kept
+
+
+def _same_face(rect: np.ndarray, other: np.ndarray) -> bool:
+    both = np.stack([rect, other])
+    shared = intersections(rect, other)[0]
+    apart = np.linalg.norm((both[0, :2] + both[0, 2:] - both[1, :2] - both[1, 2:]) / 2)
+    return bool(shared > COVERED * areas(both).min() and apart < APART * (both[:, 2:] - both[:, :2]).max())
 
 
 def _rect_inside(rect: np.ndarray, shape: tuple[int, ...]) -> tuple[int, int, int, int]:

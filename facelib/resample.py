@@ -15,8 +15,9 @@ MAX_SUPERSAMPLING = 8
 def crop_face(image: np.ndarray, matrix: np.ndarray, size: int) -> np.ndarray:
     """Cut out the aligned face that `matrix` describes; black where the image ends.
 
-    DFL's crops are bilinear: soft where the face is enlarged, jagged where it is shrunk. Here enlarging is bicubic,
-    and shrinking averages all the pixels that fall on one (bilinear at a multiple of the size, then area mean).
+    DFL's crops are bilinear: soft where the face is enlarged, jagged where it is shrunk. Here enlarging is
+    bicubic, and shrinking averages all the pixels that fall on one (bilinear at a multiple of the size, then
+    area mean).
 
     Args:
         image: (H, W, 3) uint8.

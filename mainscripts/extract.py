@@ -36,8 +36,8 @@ class ExtractOptions(OptionSet):
 
     face_type: str = opt(
         "wf",
-        "How much of the head the aligned faces show: half, mid-half, full, whole face or head. Whole face covers "
-        "the forehead; head needs a model and masks for hair. mark_only keeps whole frames.",
+        "How much of the head the aligned faces show: half, mid-half, full, whole face or head. Whole face "
+        "covers the forehead; head needs a model and masks for hair. mark_only keeps whole frames.",
         label="Face type",
         choices=tuple(FACE_TYPES),
     )
@@ -57,8 +57,8 @@ class ExtractOptions(OptionSet):
     jpeg_quality: int = opt(90, "Quality of the faces' JPEG files.", label="Jpeg quality", low=1, high=100)
     detector: str = opt(
         "auto",
-        "What finds the faces. blazeface is quick; mtcnn is ten times slower and finds more of many small faces. "
-        "auto means blazeface.",
+        "What finds the faces. blazeface is quick; mtcnn is ten times slower and finds more of many small "
+        "faces. auto means blazeface.",
         label="Detector",
         choices=("auto", "mtcnn", "blazeface"),
     )
@@ -67,7 +67,7 @@ class ExtractOptions(OptionSet):
     )
     output_debug: bool = opt(
         False,
-        "Write every frame with the found points drawn in, to a folder beside the faces named <output>_debug.",
+        "Write every frame with the found points drawn in, to the folder <output>_debug beside the faces.",
         label="Write debug images to aligned_debug?",
     )
 
@@ -113,7 +113,7 @@ def run(args: argparse.Namespace) -> int:
     given = _given(args)
     frames, skipped = _frames(require_folder(args.input_dir, "the folder of frames"))
     output = args.output_dir.expanduser()
-    if output.exists() and args.input_dir.exists() and os.path.samefile(output, args.input_dir):
+    if output.exists() and output.samefile(args.input_dir.expanduser()):
         raise SwapError(f"{output}: faces cannot go into the folder of frames; choose another --output-dir")
     require_writable_folder(output, "the folder of aligned faces")
     record = read_record(output, frames)
@@ -249,7 +249,7 @@ def _extract(
 
 
 def _remove_replaced(output: Path, old: list[str], new: tuple[str, ...]) -> None:
-    """Take away a frame's faces of the run before that the new run did not write over; the user asked for it."""
+    """Remove a frame's faces of the run before that the new run did not write over, as was asked."""
     for name in set(old) - set(new):
         (output / Path(name).name).unlink(missing_ok=True)
 

@@ -91,8 +91,9 @@ def extract_frames(
 ) -> Iterator[FrameResult]:
     """Extract many frames side by side and yield each as it is finished, roughly in order.
 
-    Each thread takes a frame from file to files: decoding, networks, warping and encoding all release Python's lock.
-    However the consumer stops (an error, Ctrl-C), frames that were begun are finished before this returns.
+    Each thread takes a frame from file to files: decoding, networks, warping and encoding all release
+    Python's lock. However the consumer stops (an error, Ctrl-C), frames that were begun are finished before
+    this returns.
     """
     cv2_threads = cv2.getNumThreads()
     cv2.setNumThreads(1)  # frames side by side use the cores better than OpenCV's own threads

@@ -1,8 +1,9 @@
-"""The record of an extraction, kept beside the faces: what was done, so that a stopped run goes on where it was.
+"""The record of an extraction, kept beside the faces: what was done, so that a stopped run goes on where it
+was.
 
 `<output>/.extract.jsonl` holds one JSON object a line: `{"settings": {...}}` at the start of every run, then
-`{"frame": "00001.png", "faces": ["00001_0.jpg"]}` for each finished frame, also those without a face. A line is
-written after the frame's files, so a frame that was cut off is simply done again.
+`{"frame": "00001.png", "faces": ["00001_0.jpg"]}` for each finished frame, also those without a face. A line
+is written after the frame's files, so a frame that was cut off is simply done again.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import os
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, IO
+from typing import IO, Any
 
 from core.errors import SampleError
 from core.paths import list_images
@@ -39,8 +40,9 @@ class Record:
 def read_record(output: Path, frames: list[Path]) -> Record:
     """Find out which of `frames` were extracted before.
 
-    Without a log (the faces are DFL's) the faces' names and metadata tell. A log whose faces are all gone means
-    that the user emptied the folder to begin anew. Single faces that are gone were sorted out; they stay away.
+    Without a log (the faces are DFL's) the faces' names and metadata tell. A log whose faces are all gone
+    means that the user emptied the folder to begin anew. Single faces that are gone were sorted out; they
+    stay away.
     """
     record = _read_log(output / LOG_NAME)
     if record.logged:
@@ -126,4 +128,4 @@ class LogWriter:
     def _append(self, entry: dict[str, Any]) -> None:
         assert self._file is not None
         self._file.write(json.dumps(entry, ensure_ascii=False).encode("utf-8") + b"\n")
-        self._file.flush()  # a kill loses nothing; a power cut loses a few lines, and those frames are done again
+        self._file.flush()  # a kill loses nothing; after a power cut a few frames are done again

@@ -1,8 +1,8 @@
 """BlazeFace full range (sparse): the fast detector, on the whole image and on overlapping tiles.
 
-The network sees 192x192 pixels, so a face smaller than about 12 pixels there is lost; tiles show small faces larger.
-Network: Bazarevsky et al., "BlazeFace: Sub-millisecond Neural Face Detection on Mobile GPUs", 2019; its outputs are
-decoded as the full-range model card describes: one anchor per cell of a 48x48 grid.
+The network sees 192x192 pixels, so a face smaller than about 12 pixels there is lost; tiles show small faces
+larger. Network: Bazarevsky et al., "BlazeFace: Sub-millisecond Neural Face Detection on Mobile GPUs", 2019;
+its outputs are decoded as the full-range model card describes: one anchor per cell of a 48x48 grid.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ from facelib.litert import LiteModel
 MODEL_FILE = "face_detection_full_range_sparse.tflite"
 SIDE = 192  # input of the network
 CELLS = 48  # cells a side of its output grid (stride 4)
-TILE_SHARE = 0.6  # a tile's part of each side; neighbours share a third of it, so no small face is always cut
-LARGEST_USEFUL = 960  # long side beyond which even the finest tiles would shrink by more than a clean factor
-MANY = 3  # from this many faces on a picture counts as a group, and finer tiles look for more
+TILE_SHARES = {2: 0.6, 3: 0.43}  # a tile's part of each side; what neighbours share holds a small face whole
+LARGEST_USEFUL = 960  # long side; more pixels than this the tiles would only throw away
+MANY = 3  # boxes from which on a picture counts as a group, and 3x3 tiles look for more
 _MERGE_OVERLAP = 0.3  # of the boxes of one network run
 _SAME_OVERLAP = 0.5  # of the boxes of different tiles
 
@@ -28,16 +28,10 @@ class BlazeFace:
 
     name = "blazeface"
 
-    def __init__(self, threshold: float = 0.5, tiles: tuple[int, ...] = (2,)) -> None:
-        """Prepare the network.
-
-        Args:
-            threshold: Smallest score of a box, 0 to 1.
-            tiles: Beside the whole image, look at n x n overlapping tiles for each n here.
-        """
+    def __init__(self, threshold: float = 0.5) -> None:
+        """Prepare the network; `threshold` is the smallest score of a box, 0 to 1."""
         self._model = LiteModel(MODEL_FILE)
         self._threshold = threshold
-        self._tiles = tiles
         rows, columns = np.divmod(np.arange(CELLS * CELLS), CELLS)
         self._anchors = ((np.stack([columns, rows], axis=1) + 0.5) * (SIDE / CELLS)).astype(np.float32)
 
@@ -57,16 +51,22 @@ class BlazeFace:
             size = (max(1, round(width * shrink)), max(1, round(height * shrink)))
             small = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
         scale = np.array([width / small.shape[1], height / small.shape[0]] * 2)
-        found = self._detect_window(small, 0, 0)
-        for count in self._tiles:
-            for left, top, right, bottom in tile_windows(small.shape[1], small.shape[0], count):
-                found += self._detect_window(small[top:bottom, left:right], left, top)
+        found = self._detect_window(small, 0, 0) + self._detect_tiles(small, 2)
         found = suppress(found, _SAME_OVERLAP)
+        if len(found) >= MANY:
+            found = suppress(found + self._detect_tiles(small, 3), _SAME_OVERLAP)
         # pixel centres are whole numbers, so scaling goes about (-0.5, -0.5)
         return [Detection((d.rect + 0.5) * scale - 0.5, d.score, d.angle) for d in found]
 
+    def _detect_tiles(self, image: np.ndarray, count: int) -> list[Detection]:
+        """Detections in count x count overlapping tiles."""
+        found = []
+        for left, top, right, bottom in tile_windows(image.shape[1], image.shape[0], count):
+            found += self._detect_window(image[top:bottom, left:right], left, top)
+        return found
+
     def _detect_window(self, window: np.ndarray, left: int, top: int) -> list[Detection]:
-        """Detections in one window of the image, in pixels of the image; (left, top) is the window's corner."""
+        """Detections in one window of the image, in pixels of the image; (left, top) is its corner."""
         tensor, scale, pad_x, pad_y = _letterbox(window)
         boxes, logits = self._model.run(tensor)
         if boxes.shape[-1] == 1:
@@ -85,7 +85,8 @@ class BlazeFace:
         """Boxes and their points from the network's output.
 
         Args:
-            raw: (N, 16): centre, size and six points (eyes, nose, mouth, ears) in input pixels from the anchor.
+            raw: (N, 16): centre, size and six points (eyes, nose, mouth, ears) in input pixels from the
+                anchor.
             logits: (N,) face scores before the sigmoid.
 
         Returns:
@@ -106,7 +107,7 @@ class BlazeFace:
 
 def tile_windows(width: int, height: int, count: int) -> list[tuple[int, int, int, int]]:
     """Windows (left, top, right, bottom) of count x count overlapping tiles that cover the whole image."""
-    share = TILE_SHARE if count == 2 else min(1.0, 1.3 / count)
+    share = TILE_SHARES[count]
 
     def spans(length: int) -> list[tuple[int, int]]:
         size = max(1, round(length * share))

@@ -45,7 +45,8 @@ def overlaps(rect: np.ndarray, rects: np.ndarray) -> np.ndarray:
 def merge_weighted(values: np.ndarray, scores: np.ndarray, threshold: float) -> tuple[np.ndarray, np.ndarray]:
     """Weighted non-maximum suppression: overlapping boxes become their mean, weighted by score.
 
-    The blending form of BlazeFace (Bazarevsky et al. 2019, section 3.3), which steadies boxes from frame to frame.
+    The blending form of BlazeFace (Bazarevsky et al. 2019, section 3.3), which steadies boxes from frame to
+    frame.
 
     Args:
         values: (N, K) rows that begin with left, top, right, bottom; the rest is averaged along with them.
@@ -69,7 +70,7 @@ def merge_weighted(values: np.ndarray, scores: np.ndarray, threshold: float) -> 
 
 
 def suppress(detections: list[Detection], threshold: float) -> list[Detection]:
-    """Plain non-maximum suppression: keep the best of boxes that overlap by more than `threshold`, best first."""
+    """Plain non-maximum suppression: the best of boxes that overlap by more than `threshold`."""
     kept: list[Detection] = []
     for detection in sorted(detections, key=lambda d: -d.score):
         if not kept or overlaps(detection.rect, np.array([k.rect for k in kept])).max() <= threshold:
