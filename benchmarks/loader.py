@@ -3,9 +3,9 @@
     python benchmarks/loader.py [--faces FOLDER] [--seconds 1.5]
 
 Without --faces it draws 512-pixel whole faces into a temporary folder. Cold: every face is read, decoded and
-filtered again. Warm: prepared faces come from memory. Goal: a Quick96 batch of both sides (8 faces:
-warped, target, mask; 96 pixels) takes at most 10 ms of processor time when warm, as training wants the processors
-for itself.
+filtered again. Warm: prepared faces come from memory. Goal: a Quick96 batch of both sides (8 faces: warped,
+target, mask; 96 pixels) takes at most 10 ms of processor time when warm, as training wants the processors for
+itself.
 """
 
 from __future__ import annotations

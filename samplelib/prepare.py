@@ -244,10 +244,10 @@ def _reduce(
 def _fit_mask(mask: np.ndarray, image_from_source: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
     """(h, w) uint8: the mask on the pixels of the prepared image, its edge averaged over their width."""
     width = 2 * int(_pixels_per_pixel(image_from_source) * OVERSAMPLING / 2) + 1
+    mask = _to_uint8(mask)
     if width > 1:
         mask = cv2.blur(mask, (width, width), borderType=cv2.BORDER_REPLICATE)
-    size = (shape[1], shape[0])
-    return _to_uint8(cv2.warpAffine(mask, image_from_source, size, flags=cv2.INTER_LINEAR))
+    return cv2.warpAffine(mask, image_from_source, (shape[1], shape[0]), flags=cv2.INTER_LINEAR)
 
 
 def _to_uint8(mask: np.ndarray) -> np.ndarray:

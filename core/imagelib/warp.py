@@ -138,15 +138,15 @@ def warp_map(grid: WarpGrid | None, input_from_output: np.ndarray, size: int) ->
 
 
 def compose(outer: np.ndarray, inner: np.ndarray) -> np.ndarray:
-    """(2, 3) affine that applies `inner` first, then `outer`."""
-    linear = outer[:, :2] @ inner[:, :2]
-    return np.column_stack([linear, outer[:, :2] @ inner[:, 2] + outer[:, 2]])
+    """(2, 3) float64 affine that applies `inner` first, then `outer`."""
+    composed = outer[:, :2] @ inner
+    composed[:, 2] += outer[:, 2]
+    return composed
 
 
 def invert(matrix: np.ndarray) -> np.ndarray:
-    """(2, 3) float64 inverse of an affine; a singular one raises numpy's LinAlgError."""
-    linear = np.linalg.inv(matrix[:, :2])
-    return np.column_stack([linear, -linear @ matrix[:, 2]])
+    """(2, 3) float64 inverse of an affine, which must have one."""
+    return cv2.invertAffineTransform(np.asarray(matrix, np.float64))
 
 
 def apply_affine(matrix: np.ndarray, points: np.ndarray) -> np.ndarray:
