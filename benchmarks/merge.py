@@ -1,8 +1,8 @@
 """Frames per second of merging, from frames on disk to PNGs on disk, against the plain way to do the same.
 
-480x480 frames, overlay, rct, learned masks, Quick96. The yardstick is one process that takes one frame after another
-and predicts one face per call in float32. Both are measured in turns; the first frames, which compile the network,
-are left out.
+480x480 frames, overlay, rct, learned masks, Quick96. The yardstick is one process that takes one frame after
+another and predicts one face per call in float32. Both are measured in turns; the first frames, which
+compile the network, are left out.
 
     python benchmarks/merge.py [--frames 96] [--rounds 3] [--input-dir FRAMES --aligned-dir FACES]
 """
@@ -82,8 +82,9 @@ def _given_frames(args: argparse.Namespace) -> list[FrameFaces]:
 
 def draw_frames(folder: Path, count: int) -> list[FrameFaces]:
     """Smooth pictures with grain, and a face's landmarks that wander over them."""
-    from facelib.landmarks import MEAN_HEAD_3D
     import cv2
+
+    from facelib.landmarks import MEAN_HEAD_3D
 
     folder.mkdir()
     rng = np.random.default_rng(0)

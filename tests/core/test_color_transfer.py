@@ -46,7 +46,7 @@ def test_linear_modes_give_the_numbers_of_dfl(reference, name, mode):
 @pytest.mark.parametrize("name", ["crop", "syn"])
 def test_exact_masked_rct_gives_the_numbers_of_dfl(reference, name):
     src, dst = pair(reference, name)
-    masks = dict(mask=reference["mask_a"], dst_mask=reference["mask_b"])
+    masks = {"mask": reference["mask_a"], "dst_mask": reference["mask_b"]}
     result = color_transfer("rct", src, dst, dfl_exact=True, **masks)
     np.testing.assert_allclose(result, reference[f"{name}_rct_masked"], atol=1e-5)
 

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from core.errors import AlignmentError
-from core.imagelib.color_transfer import MODES as COLOR_MODES
 from core.imageio import read_image, write_image
+from core.imagelib.color_transfer import MODES as COLOR_MODES
 from merger.blend import Motion
 from merger.merge_face import FrameFace, Prediction
 from merger.options import MASK_MODES, MODES, MergeOptions
@@ -47,19 +47,19 @@ def test_every_colour_mode_runs_on_a_tiny_face(frame, landmarks, merge, stranger
 @pytest.mark.parametrize(
     "options",
     [
-        dict(sharpen_mode="box", blursharpen_amount=10),
-        dict(sharpen_mode="gaussian", blursharpen_amount=10),
-        dict(blursharpen_amount=-60),
-        dict(motion_blur_power=100),
-        dict(erode_mask_modifier=10, blur_mask_modifier=12),
-        dict(erode_mask_modifier=-10),
-        dict(erode_mask_modifier=400),
-        dict(blur_mask_modifier=400),
-        dict(output_face_scale=50),
-        dict(output_face_scale=-50),
-        dict(hist_match_threshold=100, mode="hist-match", masked_hist_match=False),
-        dict(dfl_exact=True),
-        dict(dfl_exact=True, mode="hist-match"),
+        {"sharpen_mode": "box", "blursharpen_amount": 10},
+        {"sharpen_mode": "gaussian", "blursharpen_amount": 10},
+        {"blursharpen_amount": -60},
+        {"motion_blur_power": 100},
+        {"erode_mask_modifier": 10, "blur_mask_modifier": 12},
+        {"erode_mask_modifier": -10},
+        {"erode_mask_modifier": 400},
+        {"blur_mask_modifier": 400},
+        {"output_face_scale": 50},
+        {"output_face_scale": -50},
+        {"hist_match_threshold": 100, "mode": "hist-match", "masked_hist_match": False},
+        {"dfl_exact": True},
+        {"dfl_exact": True, "mode": "hist-match"},
     ],
     ids=str,
 )
