@@ -292,8 +292,9 @@ def choose_frames(
         if prompter.ask_bool("Merge them again?", True, help="No keeps them as they are."):
             chosen.update(outdated)
     if foreign:
-        print(f"{len(foreign)} results in {session.output_dir} and {session.mask_dir} were written or changed "
-              f"by another program: {name_ranges(names, foreign)}")  # fmt: skip
+        folders = f"{session.output_dir} and {session.mask_dir}"
+        print(f"{len(foreign)} results in {folders} were written or changed by another program: "
+              f"{name_ranges(names, foreign)}")  # fmt: skip
         if prompter.ask_bool("Overwrite them?", False, help="No keeps them as they are."):
             chosen.update(foreign)
         elif len(foreign) == len(frames):

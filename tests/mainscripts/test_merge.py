@@ -122,7 +122,7 @@ def test_all_frames_are_merged_or_passed_through(workspace, capsys):
             np.testing.assert_array_equal(merged, frame)
             assert not mask.any()
         else:
-            assert (merged != frame).any() and mask.max() == 255
+            assert (merged != frame).any() and mask.max() > 200
 
 
 def test_a_second_run_keeps_what_is_done(workspace, capsys):
@@ -301,10 +301,18 @@ def test_questions_come_in_the_order_of_dfl(workspace, monkeypatch, capsys):
     monkeypatch.setattr("builtins.input", answer)
     argv = [part for part in workspace.argv() if part != "--no-prompt"]
     assert main.main(argv) == 0
-    words = (
-        "models|Mode|hist match|threshold|Mask mode|erode|blur mask|Motion|scale|Color transfer|Sharpen"
-        "|sharpen amount|denoise|Bicubic|Color degrade|workers"
-    ).split("|")
+    words = [
+        "models",
+        "Mode",
+        "hist match",
+        "threshold",
+        "Mask mode",
+        "erode",
+        "blur mask",
+        "Motion",
+        "scale",
+    ]
+    words += ["Color transfer", "Sharpen", "sharpen amount", "denoise", "Bicubic", "Color degrade", "workers"]
     assert len(asked) == len(words)
     for question, word in zip(asked, words, strict=True):
         assert word.lower() in question.lower()
