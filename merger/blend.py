@@ -69,10 +69,9 @@ def degraded_colours(image: np.ndarray, options: MergeOptions) -> np.ndarray:
 
 def to_uint8(image: np.ndarray, truncate: bool = False) -> np.ndarray:
     """[0, 1] float to uint8, rounded; DFL truncates."""
-    scaled = np.clip(image, 0, 1) * np.float32(255)
-    if not truncate:
-        scaled += np.float32(0.5)
-    return scaled.astype(np.uint8)
+    if truncate:
+        return (np.clip(image, 0, 1) * np.float32(255)).astype(np.uint8)
+    return cv2.convertScaleAbs(np.maximum(image, 0), alpha=255)
 
 
 def recolour(face: np.ndarray, palette: Palette, options: MergeOptions) -> np.ndarray:
@@ -121,7 +120,7 @@ def clone_seamlessly(under: np.ndarray, over: np.ndarray, mask: np.ndarray) -> n
         int(top + height / 2),
     )  # OpenCV's own rounding, else the face would jitter
     cloned = cv2.seamlessClone(
-        to_uint8(over, True), to_uint8(under, True), cv2.merge([binary] * 3), centre, cv2.NORMAL_CLONE
+        to_uint8(over), to_uint8(under), cv2.merge([binary] * 3), centre, cv2.NORMAL_CLONE
     )
     return cloned.astype(np.float32) / np.float32(255)
 

@@ -58,6 +58,7 @@ class FaceInput:
     """One face, cut out for the network."""
 
     face: FrameFace
+    placement: Placement
     square: np.ndarray  # (R, R, 3) float32 in [0, 1]
 
 
@@ -70,23 +71,24 @@ class Merged:
     notes: list[str] = field(default_factory=list)  # what the user should hear of
 
 
-def crop_face(frame: np.ndarray, face: FrameFace, model: FaceModel) -> FaceInput:
+def crop_face(frame: np.ndarray, face: FrameFace, model: FaceModel, output_face_scale: int = 0) -> FaceInput:
     """Cut a face out of its frame as the network wants it.
 
     Args:
         frame: (H, W, 3) uint8.
         face: Its landmarks.
         model: Resolution and face type.
+        output_face_scale: The option, which decides where the face will be pasted.
 
     Raises:
         AlignmentError: The landmarks determine no alignment.
     """
-    placement = place_face(face.landmarks, model, frame.shape)
+    placement = place_face(face.landmarks, model, frame.shape, output_face_scale)
     if placement.region.empty:
         square = np.zeros((model.resolution, model.resolution, 3), np.float32)
     else:
         square = placement.face_of(_region_float(frame, placement))
-    return FaceInput(face, square)
+    return FaceInput(face, placement, square)
 
 
 def merge_frame(
@@ -116,7 +118,7 @@ def merge_frame(
     if degrades_frame(options):
         merged.image = degraded_frame(frame, options)
     for face, prediction in zip(inputs, predictions, strict=True):
-        _merge_face_into(merged, frame, face, _clipped(prediction), options, model)
+        _merge_face_into(merged, frame, face, _clipped(prediction), options)
     if options.color_degrade_power and options.mode not in ("original", "raw-rgb"):
         merged.image = degraded_colours(merged.image, options)
     return merged
@@ -146,58 +148,53 @@ def _raw_predict(
 
 
 def _merge_face_into(
-    merged: Merged,
-    frame: np.ndarray,
-    face: FaceInput,
-    prediction: Prediction,
-    options: MergeOptions,
-    model: FaceModel,
+    merged: Merged, frame: np.ndarray, face: FaceInput, prediction: Prediction, options: MergeOptions
 ) -> None:
     """Merge one face into the picture and the mask of `merged`."""
-    placement = place_face(face.face.landmarks, model, frame.shape, options.output_face_scale)
+    if face.placement.region.empty:
+        return
+    grid = _square_mask(face, prediction, options)
+    twice = needs_second_pass(options)  # that one looks at the whole square, the first at the mask only
+    whole = twice or options.mode == "raw-rgb"
+    placement = face.placement if whole else face.placement.narrowed_to(grid)
     if placement.region.empty:
         return
-    grid = _square_mask(face, prediction, placement, frame, options)
     mask = placement.paste(grid, placement.mask_out, cv2.BORDER_CONSTANT)
     mask[mask < FAINT] = 0
-    mask_part = placement.region.of(merged.mask)
+    mask_part, picture = placement.region.of(merged.mask), placement.region.of(merged.image)
     cv2.add(mask_part, to_uint8(mask, options.dfl_exact), dst=mask_part)
     if options.mode == "original":
         return
-    picture = placement.region.of(merged.image)
     if options.mode == "raw-rgb":
         _paste_square(picture, prediction.face, placement, options)
     elif _usable(mask):
         mask = mask[..., np.newaxis]
-        under = _region_float(frame, placement) if needs_second_pass(options) else _as_float(picture)
-        palette = _palette(face, grid, placement, frame, options)
+        under = _region_float(frame, placement) if twice else _as_float(picture)
+        palette = _palette(face, grid, options)
         blended = _blend(under, mask, prediction.face, palette, placement, options, merged.notes)
-        if needs_second_pass(options):
+        if twice:
             square = refine_square(placement.face_of(blended), palette, options, face.face.motion, placement)
             blended = mix(_as_float(picture), placement.paste(square, placement.face), mask)
         np.copyto(picture, to_uint8(blended, options.dfl_exact), where=mask > 0)
 
 
-def _square_mask(
-    face: FaceInput, prediction: Prediction, placement: Placement, frame: np.ndarray, options: MergeOptions
-) -> np.ndarray:
+def _square_mask(face: FaceInput, prediction: Prediction, options: MergeOptions) -> np.ndarray:
     """(4R, 4R) float32 mask of the face square, shaped unless the mode is a raw one."""
     hull = None
     if options.mask_mode == "dst":
-        region = placement.region
+        region = face.placement.region
         # Whole pixels before the shift, so that the outline is that of the frame's pixels.
         landmarks = np.trunc(face.face.landmarks) - (region.left, region.top)
-        hull = placement.face_of(facelib.hull_mask(region.size[::-1], landmarks))[..., 0]
+        hull = face.placement.face_of(facelib.hull_mask(region.size[::-1], landmarks))[..., 0]
     grid = combine_masks(options.mask_mode, hull, prediction.src_mask[..., 0], prediction.dst_mask[..., 0])
     if options.mode == "raw-rgb":
         return np.clip(grid, 0, 1)
     return shape_mask(grid, options.erode_mask_modifier, options.blur_mask_modifier)
 
 
-def _palette(
-    face: FaceInput, grid: np.ndarray, placement: Placement, frame: np.ndarray, options: MergeOptions
-) -> Palette:
+def _palette(face: FaceInput, grid: np.ndarray, options: MergeOptions) -> Palette:
     """The old face and the area of the square where colours are measured."""
+    placement = face.placement
     side = (placement.resolution, placement.resolution)
     weight = cv2.resize(grid, side, interpolation=cv2.INTER_CUBIC)
     area = weight > 0
@@ -253,4 +250,4 @@ def _region_float(frame: np.ndarray, placement: Placement) -> np.ndarray:
 
 
 def _as_float(image: np.ndarray) -> np.ndarray:
-    return image.astype(np.float32) * np.float32(1 / 255)
+    return cv2.multiply(image, (1 / 255,) * 4, dtype=cv2.CV_32F)

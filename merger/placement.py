@@ -6,7 +6,7 @@ more than its face.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
@@ -64,9 +64,26 @@ class Placement:
     region: Region
     face: np.ndarray  # to the R x R square that the network sees
     out: np.ndarray  # to the R x R square as it is pasted, larger or smaller by output_face_scale
-    mask_out: np.ndarray  # to the same square on the mask grid
     resolution: int
     inside: bool  # the network's square lies wholly in the frame
+
+    @property
+    def mask_out(self) -> np.ndarray:
+        """Affine to the pasted square on the mask grid."""
+        return MASK_GRID * self.out
+
+    def narrowed_to(self, grid: np.ndarray) -> Placement:
+        """The same placement with a rectangle that holds only what is masked on the mask grid (4R, 4R)."""
+        left, top, width, height = cv2.boundingRect((grid > 0).astype(np.uint8))
+        reach = np.array([(-2, -2), (2, -2), (2, 2), (-2, 2)], np.float64)  # of cubic interpolation
+        corners = np.array([(0, 0), (width, 0), (width, height), (0, height)]) + (left, top) + reach
+        points = facelib.transform_points(corners, self.mask_out, inverse=True)
+        part = _clipped_region(points, self.region.size[::-1])
+        origin = self.region
+        region = Region(
+            origin.left + part.left, origin.top + part.top, origin.left + part.right, origin.top + part.bottom
+        )
+        return replace(self, region=region, face=part.shifted(self.face), out=part.shifted(self.out))
 
     def face_of(self, region_image: np.ndarray) -> np.ndarray:
         """Warp a region-sized picture to the network's square; black where the frame ends, as in training."""
@@ -99,17 +116,16 @@ def place_face(
     Raises:
         AlignmentError: The landmarks determine no alignment.
     """
-    size, kind, scale = model.resolution, model.face_type, 1 + 0.01 * output_face_scale
-    face = facelib.transform_mat(landmarks, size, kind)
-    out = facelib.transform_mat(landmarks, size, kind, scale)
-    mask_out = facelib.transform_mat(landmarks, MASK_GRID * size, kind, scale)
+    size, scale = model.resolution, 1 + 0.01 * output_face_scale
+    face = facelib.transform_mat(landmarks, size, model.face_type)
+    out = face if scale == 1 else facelib.transform_mat(landmarks, size, model.face_type, scale)
     square = np.array([(0, 0), (size, 0), (size, size), (0, size)], np.float64)
     corners = facelib.transform_points(square, face, inverse=True)
     pasted = facelib.transform_points(square, out, inverse=True)
     region = _clipped_region(np.concatenate([corners, pasted]), frame_shape)
     height, width = frame_shape[:2]
     inside = bool(np.all(corners >= 0) and np.all(corners <= (width - 1, height - 1)))
-    return Placement(region, *(region.shifted(m) for m in (face, out, mask_out)), size, inside)
+    return Placement(region, region.shifted(face), region.shifted(out), size, inside)
 
 
 def _clipped_region(points: np.ndarray, frame_shape: tuple[int, ...]) -> Region:

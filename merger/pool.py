@@ -118,7 +118,7 @@ class _Run:
 
     def _read_ahead(self, frames: Iterator[FrameFaces], pool: ThreadPoolExecutor) -> bool:
         while len(self.loading) < self.limit and (frame := next(frames, None)) is not None:
-            self.loading.append((frame, pool.submit(_load, frame, self.settings.model)))
+            self.loading.append((frame, pool.submit(_load, frame, self.settings)))
         return bool(self.loading)
 
     def _take_loaded(self) -> None:
@@ -181,7 +181,7 @@ class _Run:
         self.on_frame()
 
 
-def _load(frame: FrameFaces, model: FaceModel) -> _Loaded:
+def _load(frame: FrameFaces, settings: MergeSettings) -> _Loaded:
     """Read a frame and cut out its faces.
 
     Raises:
@@ -193,7 +193,8 @@ def _load(frame: FrameFaces, model: FaceModel) -> _Loaded:
         raise FileFormatError(f"{frame.path}: cannot be read ({err.strerror})") from err
     loaded = _Loaded(frame, key, read_image(frame.path), [])
     try:
-        loaded.inputs = [crop_face(loaded.image, face, model) for face in frame.faces]
+        scale = settings.options.output_face_scale
+        loaded.inputs = [crop_face(loaded.image, face, settings.model, scale) for face in frame.faces]
     except Exception as err:  # whatever is wrong with one frame must not cost the others
         loaded.failure = _describe(err)
     return loaded

@@ -73,7 +73,8 @@ def merge(model) -> Callable[..., Merged]:
 
     def run(frame: np.ndarray, faces: list[np.ndarray | FrameFace], predict, **options) -> Merged:
         records = [face if isinstance(face, FrameFace) else FrameFace(face) for face in faces]
-        inputs = [crop_face(frame, face, model) for face in records]
+        scale = options.get("output_face_scale", 0)
+        inputs = [crop_face(frame, face, model, scale) for face in records]
         options = {"erode_mask_modifier": 0, "blur_mask_modifier": 0, **options}  # 16 pixels are few
         return merge_frame(frame, inputs, [predict(face) for face in inputs], MergeOptions(**options), model)
 
