@@ -69,6 +69,7 @@ class Merged:
     image: np.ndarray  # (H, W, 3) uint8; (R, R, 3) in mode raw-predict
     mask: np.ndarray  # (H, W) uint8; (R, R) in mode raw-predict
     notes: list[str] = field(default_factory=list)  # what the user should hear of
+    altered: bool = False  # a model's pixels are in the image
 
 
 def crop_face(frame: np.ndarray, face: FrameFace, model: FaceModel, output_face_scale: int = 0) -> FaceInput:
@@ -119,6 +120,7 @@ def merge_frame(
         merged.image = degraded_frame(frame, options)
     for face, prediction in zip(inputs, predictions, strict=True):
         _merge_face_into(merged, frame, face, _clipped(prediction), options)
+    merged.altered = options.mode != "original"
     if options.color_degrade_power and options.mode not in ("original", "raw-rgb"):
         merged.image = degraded_colours(merged.image, options)
     return merged
@@ -144,7 +146,8 @@ def _raw_predict(
         hull = facelib.hull_mask((side, side), facelib.transform_points(landmarks, matrix))[..., 0]
     grid = combine_masks(options.mask_mode, hull, prediction.src_mask[..., 0], prediction.dst_mask[..., 0])
     mask = cv2.resize(grid, (side, side), interpolation=cv2.INTER_CUBIC)
-    return Merged(to_uint8(prediction.face, options.dfl_exact), to_uint8(mask, options.dfl_exact))
+    image = to_uint8(prediction.face, options.dfl_exact)
+    return Merged(image, to_uint8(mask, options.dfl_exact), altered=True)
 
 
 def _merge_face_into(

@@ -12,8 +12,10 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from core import storage
 from core.errors import FileFormatError, SwapError
-from core.imageio import read_image, write_image
+from core.imageio import encode_image, read_image
+from core.video.provenance import mark_image
 from merger.frames import FrameFaces
 from merger.merge_face import FaceInput, Merged, Prediction, crop_face, merge_frame
 from merger.options import MergeOptions
@@ -218,8 +220,11 @@ def _finish(
         merged = merge_frame(loaded.image, [], [], settings.options, settings.model)
     stem = loaded.frame.stem
     session.begin_frame(loaded.frame)
-    write_image(session.mask_path(stem), merged.mask)
-    write_image(session.result_path(stem), merged.image)
+    picture = encode_image(".png", merged.image)
+    if merged.altered:
+        picture = mark_image(picture)
+    storage.write_bytes(session.mask_path(stem), encode_image(".png", merged.mask))
+    storage.write_bytes(session.result_path(stem), picture)
     session.finish_frame(loaded.frame, loaded.input_key)
     return Merged(merged.image[:0], merged.mask[:0], merged.notes)  # the pictures are not held any longer
 

@@ -220,3 +220,10 @@ def test_raw_predict_writes_squares(workspace):
 def test_nothing_to_do_is_no_error(workspace):
     workspace.frames = []
     assert workspace.run() == Report()
+
+
+def test_altered_frames_say_so(workspace):
+    workspace.run()
+    for frame in workspace.frames:
+        data = (workspace.root / "out" / f"{frame.stem}.png").read_bytes()
+        assert (b"compositeWithTrainedAlgorithmicMedia" in data) == bool(frame.faces)
