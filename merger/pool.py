@@ -24,7 +24,9 @@ from merger.session import MergeSession, input_hash
 
 Predictor = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray, np.ndarray]]
 
-BATCH = 8  # faces per call of the network
+BATCH = 8  # faces per call of the network, fewer for large ones
+BATCH_PIXELS = BATCH * 256 * 256
+GIVE_UP = 4  # faces in a row that the network fails on
 HELD_BYTES = 1 << 30  # decoded frames and results held at a time
 
 
@@ -35,7 +37,10 @@ class MergeSettings:
     options: MergeOptions
     model: FaceModel
     workers: int
-    batch: int = BATCH
+    batch: int = 0  # faces per call of the network; 0 chooses by their size
+
+    def faces_per_call(self) -> int:
+        return self.batch or max(1, min(BATCH, BATCH_PIXELS // self.model.resolution**2))
 
 
 @dataclass
@@ -98,7 +103,8 @@ class _Run:
     ) -> None:
         self.settings, self.session, self.on_frame = settings, session, on_frame
         self.report = Report()
-        self.predict = _BatchPredictor(predictor, settings.batch)
+        self.batch = settings.faces_per_call()
+        self.predict = _BatchPredictor(predictor, self.batch)
         self.loading: deque[tuple[FrameFaces, Future[_Loaded]]] = deque()
         self.waiting: list[_Loaded] = []
         self.finishing: dict[Future[Merged], _Loaded] = {}
@@ -109,7 +115,7 @@ class _Run:
         try:
             while self._read_ahead(frames, pool):
                 self._take_loaded()
-                if not self.loading or self._faces_waiting() >= self.settings.batch:
+                if not self.loading or self._faces_waiting() >= self.batch:
                     self._predict_waiting(pool)
                 self._collect_finished(self.limit)
             self._predict_waiting(pool)
@@ -134,7 +140,7 @@ class _Run:
             return
         self.waiting.append(loaded)
         held = HELD_BYTES // (3 * loaded.image.nbytes)
-        self.limit = int(np.clip(held, self.settings.workers, 2 * self.settings.batch))
+        self.limit = int(np.clip(held, self.settings.workers, 2 * self.batch))
 
     def _faces_waiting(self) -> int:
         # Frames without faces count a little, so that a long row of them does not pile up.
@@ -234,40 +240,42 @@ def _describe(err: Exception) -> str:
 
 
 class _BatchPredictor:
-    """Calls the network with batches of one size, the last one filled up, so that it is compiled once."""
+    """Calls the network with batches of one size, the last one filled up, so that it is compiled once.
+
+    A batch that fails is halved, down to single faces: too large for the memory, it stays smaller from then
+    on; is a single face to blame, that face alone fails.
+    """
 
     def __init__(self, predictor: Predictor, batch: int) -> None:
-        self.predictor, self.batch = predictor, batch
-        self.proven = False  # it has worked before, so that a failure is the fault of one face
+        self.predictor, self.batch, self.wanted = predictor, batch, batch
+        self.failures = 0  # single faces in a row
 
     def __call__(self, squares: Sequence[np.ndarray]) -> list[Prediction | str]:
-        """A prediction for each face, or the message of what went wrong with it."""
-        result: list[Prediction | str] = []
-        for start in range(0, len(squares), self.batch):
-            result += self._batch(squares[start : start + self.batch])
-        return result
+        """A prediction for each face, or the message of what went wrong with it.
 
-    def _batch(self, squares: Sequence[np.ndarray]) -> list[Prediction | str]:
-        try:
-            return self._call(squares)
-        except Exception as err:
-            if not self.proven:
-                raise SwapError(f"the model cannot predict: {_describe(err)}") from err
-        results: list[Prediction | str] = []
-        for square in squares:  # perhaps a single face is to blame
+        Raises:
+            SwapError: One face after another fails; it is not the faces.
+        """
+        result: list[Prediction | str] = []
+        while len(result) < len(squares):
             try:
-                results += self._call([square])
-            except Exception as err:
-                results.append(f"the model cannot predict this face: {_describe(err)}")
-        if len(results) > 1 and all(isinstance(entry, str) for entry in results):
-            raise SwapError(f"the model cannot predict any more; {results[0]}")
-        return results
+                result += self._call(squares[len(result) : len(result) + self.batch])
+                self.failures = 0
+            except Exception as err:  # a library's; whatever it is, the next batch may pass
+                if self.batch > 1:
+                    self.batch //= 2
+                    continue
+                self.failures += 1
+                if self.failures == GIVE_UP:
+                    raise SwapError(f"the model cannot predict: {_describe(err)}") from err
+                result.append(f"the model cannot predict this face: {_describe(err)}")
+                self.batch = self.wanted
+        return result
 
     def _call(self, squares: Sequence[np.ndarray]) -> list[Prediction | str]:
         filled = np.zeros((self.batch, *squares[0].shape), np.float32)
         filled[: len(squares)] = squares
         outputs = [np.asarray(array, np.float32) for array in self.predictor(filled)]
-        self.proven = True
         predictions: list[Prediction | str] = []
         for index in range(len(squares)):
             parts = [array[index] for array in outputs]

@@ -21,8 +21,9 @@ BATCH = 4
 
 
 def predictor(faces: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Inverted faces under full masks; only ever sees whole batches."""
-    assert faces.shape == (BATCH, 16, 16, 3) and faces.dtype == np.float32
+    """Inverted faces under full masks; sees whole batches, halved ones after a failure."""
+    assert len(faces) in (BATCH, BATCH // 2, 1)
+    assert faces.shape[1:] == (16, 16, 3) and faces.dtype == np.float32
     mask = np.ones((*faces.shape[:3], 1), np.float32)
     return 1 - faces, mask, mask
 
@@ -154,6 +155,19 @@ def test_a_face_that_the_network_fails_on_costs_only_its_frame(workspace):
     report = workspace.run(predict=touchy)
     assert set(report.failed) == {"00006.png"} and "out of memory" in report.failed["00006.png"]
     np.testing.assert_array_equal(workspace.result(victim), read_image(victim.path))
+
+
+def test_a_batch_too_large_for_the_memory_is_halved_for_good(workspace):
+    sizes = []
+
+    def small(faces):
+        sizes.append(len(faces))
+        if len(faces) > 2:
+            raise MemoryError("too many at once")
+        return predictor(faces)
+
+    assert workspace.run(predict=small) == Report(merged=9, passed_through=2)
+    assert sizes[0] == BATCH and set(sizes[1:]) == {2}
 
 
 def test_predictions_that_are_no_numbers_are_not_painted(workspace):
