@@ -22,7 +22,7 @@ FPS_HELP = "How many frames of every second of the video are taken. 0 - all fram
 FORMAT_HELP = "png is lossless, but 10 times slower to write and larger than jpg."
 DENOISE_HELP = "How strong; 7 is usual, 20 smears."
 BITRATE_HELP = "Megabits per second: size of the file against quality."
-LATE_SOUND = 0.5  # of a frame: less is rounding
+COMPLETE = 0.99  # of the frames a container announces; AVI counts empty ones too
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -107,7 +107,7 @@ def extract_video(args: argparse.Namespace) -> int:
         count = video.extract_frames(info, args.output_dir, fps, suffix, present, _advance(progress))
         progress.update(count - progress.count)
     print(f"{count} frames in {args.output_dir}")
-    if not fps and info.frames and count < info.frames:
+    if not fps and info.frames and count < info.frames * COMPLETE:
         print(f"WARNING: {info.path} should have {info.frames} frames; it may be damaged or cut short")
     return 0
 

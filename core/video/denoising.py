@@ -117,7 +117,7 @@ def _build_spec(width: int, height: int, factor: int) -> Any:
     import ffmpeg
 
     source = ffmpeg.input(
-        "pipe:0", format="rawvideo", pix_fmt="bgr24", video_size=f"{width}x{height}", framerate=25
+        "pipe:0", format="rawvideo", pix_fmt="bgr24", video_size=(width, height), framerate=25
     )
     # 16 bits between the two conversions: rounding there would be added to the noise
     filters = (

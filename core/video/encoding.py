@@ -82,7 +82,7 @@ def _build_spec(plan: EncodingPlan, target: Path) -> Any:
         source = {"format": "nut"}
     else:
         source = {
-            "format": "rawvideo", "pix_fmt": "bgr24", "video_size": f"{width}x{height}", "framerate": str(plan.rate)
+            "format": "rawvideo", "pix_fmt": "bgr24", "video_size": (width, height), "framerate": str(plan.rate)
         }  # fmt: skip
     if plan.offset:
         source["itsoffset"] = f"{plan.offset:.6f}"
@@ -133,16 +133,17 @@ def _clock_options(plan: EncodingPlan) -> dict[str, Any]:
 
 
 @contextlib.contextmanager
-def _feeder(plan: EncodingPlan, process: subprocess.Popen[bytes]) -> Iterator[Callable[[np.ndarray], None]]:
+def _feeder(plan: EncodingPlan, process: subprocess.Popen[bytes]) -> Iterator[Callable[[np.ndarray], object]]:
     """A function that hands frames to ffmpeg: bare pixels at a constant rate, else NUT, which carries their times."""
     if plan.timeline is None:
-        yield lambda frame: _write_all(process, frame.data)
+        yield lambda frame: process.stdin.write(frame.data)
         return
     import av
 
     ticks = plan.timeline.ticks - plan.timeline.ticks[0]
     base = plan.timeline.time_base
-    with av.open(_WriteOnly(process.stdin), "w", format="nut") as container:
+    pipe = _WriteOnly(process.stdin)
+    with av.open(pipe, "w", format="nut") as container:
         stream = container.add_stream("rawvideo", rate=plan.rate)
         stream.width, stream.height = (side + extra for side, extra in zip(plan.size, plan.padding))
         stream.pix_fmt = "bgr24"
@@ -154,21 +155,28 @@ def _feeder(plan: EncodingPlan, process: subprocess.Popen[bytes]) -> Iterator[Ca
             picture.pts, picture.time_base = int(next(position)), Fraction(base)
             for packet in stream.encode(picture):
                 container.mux(packet)
+            if pipe.error is not None:
+                raise pipe.error
 
         yield feed
         for packet in stream.encode(None):
             container.mux(packet)
 
 
-def _write_all(process: subprocess.Popen[bytes], data: memoryview) -> None:
-    process.stdin.write(data)
-
-
 class _WriteOnly:
-    """A pipe as PyAV takes it: without the methods by which it would try to seek."""
+    """A pipe as PyAV takes it: without the methods by which it would try to seek.
+
+    An error is kept in `error`: one that passed through PyAV would come back on closing as another.
+    """
 
     def __init__(self, pipe: Any) -> None:
         self._pipe = pipe
+        self.error: OSError | None = None
 
     def write(self, data: bytes) -> int:
-        return self._pipe.write(data)
+        if self.error is None:
+            try:
+                self._pipe.write(data)
+            except OSError as err:
+                self.error = err
+        return len(data)

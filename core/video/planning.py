@@ -13,7 +13,7 @@ from core.video.containers import Container, container_for
 from core.video.frames import check_sizes
 from core.video.probe import AudioStream, VideoInfo
 from core.video.rates import rate_text
-from core.video.timeline import Timeline, read_timeline
+from core.video.timeline import Timeline, constant_timeline, read_timeline
 
 DEFAULT_BITRATE = 16  # Mbit/s, as in DFL
 DEFAULT_RATE = Fraction(25)
@@ -24,6 +24,7 @@ SMALL_OFFSET = 0.0005  # seconds; below it a late start of the film is rounding
 class EncodingPlan:
     """All that `encode_sequence` needs; `notes` are what the user should know of the choices."""
 
+    # The film starts `offset` seconds after its sound; `timeline` is None where `rate` says all there is to say.
     images: tuple[Path, ...]
     output: Path
     container: Container
@@ -81,6 +82,9 @@ def plan_encoding(
     timeline = read_timeline(reference) if reference is not None else None
     clock, times = _choose_clock(len(images), reference, timeline, rate, container, notes)
     sound = _choose_sound(reference, include_audio, container, notes)
+    offset = reference.start if sound is not None and reference.start > SMALL_OFFSET else 0.0
+    if offset and times is None:
+        times = constant_timeline(len(images), clock)
     complete = timeline is not None and len(timeline) == len(images) and rate in (None, clock)
     if not lossless and (width % 2 or height % 2):
         even = f"{width + width % 2}x{height + height % 2}"
@@ -101,7 +105,7 @@ def plan_encoding(
         size=(width, height),
         rate=clock,
         timeline=times,
-        offset=reference.start if sound is not None and reference.start > SMALL_OFFSET else 0.0,
+        offset=offset,
         colour=reference.colour.for_yuv() if reference is not None else SDR_TAGS,
         pixel_aspect=reference.pixel_aspect if same_shape else Fraction(1),
         sound_file=reference.path if sound is not None else None,

@@ -11,6 +11,7 @@ import numpy as np
 from core.video.probe import VideoInfo, opened
 
 TOLERANCE = 0.0011  # seconds; Matroska and WebM round every time to a millisecond
+FINE_TICKS = 10_000  # per second
 NTSC = Fraction(1000, 1001)
 VP8_SHOWN = 0x10  # bit of the first byte of a VP8 frame (RFC 6386, 9.1); others only serve as references
 
@@ -39,15 +40,25 @@ class Timeline:
             Fraction(len(self) - 1) / (int(self.ticks[-1] - self.ticks[0]) * self.time_base),
         ]
         # Averages of containers are rounded; the standard rate next to them is meant if it fits.
-        standards = [
-            rate for c in candidates for rate in (Fraction(round(c)), round(c / NTSC) * NTSC) if rate > 0
-        ]
+        standards = [rate for c in candidates for rate in _standards_near(c)]
         tolerance = max(TOLERANCE, 1.01 * float(self.time_base))
         index = np.arange(len(self))
         for rate in [candidates[0], *standards, *candidates[1:]]:
             if np.abs(self.seconds - index / float(rate)).max() <= tolerance:
                 return rate
         return None
+
+
+def constant_timeline(count: int, rate: Fraction) -> Timeline:
+    """`count` frames at a constant rate, exactly, in ticks of at most 0.1 ms."""
+    fineness = -(-FINE_TICKS // rate.numerator)
+    return Timeline(np.arange(count) * rate.denominator * fineness, Fraction(1, rate.numerator * fineness))
+
+
+def _standards_near(rate: Fraction) -> list[Fraction]:
+    """The whole rate and the NTSC rate next to `rate`, the nearer one first."""
+    near = {Fraction(round(rate)), round(rate / NTSC) * NTSC} - {Fraction(0)}
+    return sorted(near, key=lambda standard: abs(standard - rate))
 
 
 def read_timeline(info: VideoInfo) -> Timeline:
@@ -68,8 +79,9 @@ def read_timeline(info: VideoInfo) -> Timeline:
                 continue
             shown.append(packet.pts)
             decoded.append(packet.dts)
-    # AVI stores no presentation times; in it the order of decoding is the only clock.
-    times = shown if None not in shown else [t for t in decoded if t is not None]
+    # AVI stores no times of display; in it the order of decoding is the only clock.
+    usable = None not in shown and info.container != "avi"
+    times = shown if usable else [t for t in decoded if t is not None]
     return Timeline(np.unique(np.array(times, dtype=np.int64)), time_base)
 
 
