@@ -75,7 +75,7 @@ class Quick96(Model):
         faces, masks = self.nets.reconstruct(warped_src, warped_dst)
         targets = tf.concat([target_src, target_dst], axis=0)
         terms = masked_losses(targets, tf.concat([mask_src, mask_dst], axis=0), faces, masks)
-        return tuple(tf.split(tf.add_n(list(terms.values())), 2))
+        return tuple(tf.split(tf.reduce_sum(tf.stack(list(terms.values())), axis=0), 2))
 
     def _train_graph(
         self, arrays: list[tf.Tensor], rate: tf.Tensor, keep: tf.Tensor | None
