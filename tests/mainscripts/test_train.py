@@ -1,0 +1,247 @@
+"""The command `train` as its users meet it: files, questions, signals, resuming."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import main
+from models import CheckpointStore, create_model
+
+ROOT = Path(__file__).resolve().parents[2]
+LINE = re.compile(r"\[\d\d:\d\d:\d\d\]\[#(\d{6,})\]\[(?:\d{4,}ms|[\d.]{5}s)\]\[\d+\.\d{4}\]\[\d+\.\d{4}\]$")
+
+
+def train_args(faces: dict[str, Path], model_dir: Path, *more: str) -> list[str]:
+    folders = ["--training-data-src-dir", str(faces["src"]), "--training-data-dst-dir", str(faces["dst"])]
+    return ["train", *folders, "--model-dir", str(model_dir), "--model", "Quick96", "--cpu-only", *more]
+
+
+def environment() -> dict[str, str]:
+    return {**os.environ, "DISPLAY": "", "WAYLAND_DISPLAY": "", "PYTHONUNBUFFERED": "1"}
+
+
+def run(args: list[str], **kwargs) -> subprocess.CompletedProcess:
+    command = [sys.executable, "main.py", *args]
+    return subprocess.run(
+        command, cwd=ROOT, env=environment(), capture_output=True, text=True, timeout=240,
+        stdin=subprocess.DEVNULL, check=False, **kwargs,
+    )  # fmt: skip
+
+
+def one_error_line(capsys) -> str:
+    err = capsys.readouterr().err.strip().splitlines()
+    assert len(err) == 1 and err[0].startswith("error: ")
+    return err[0]
+
+
+@pytest.mark.parametrize("side", ["src", "dst"])
+def test_missing_and_empty_folders_are_one_clear_line(drawn_faces, tmp_path, capsys, side):
+    for folder, text in ((tmp_path / "nowhere", "does not exist"), (tmp_path, "holds no faces")):
+        faces = {**drawn_faces, side: folder}
+        assert main.main(train_args(faces, tmp_path / "model", "--no-prompt")) == 1
+        line = one_error_line(capsys)
+        assert str(folder) in line and text in line
+
+
+def test_images_without_faces_are_one_clear_line(drawn_faces, tmp_path, capsys):
+    (tmp_path / "faces").mkdir()
+    (tmp_path / "faces" / "1.jpg").write_bytes(b"this is text")
+    faces = {**drawn_faces, "src": tmp_path / "faces"}
+    assert main.main(train_args(faces, tmp_path / "model", "--no-prompt")) == 1
+    assert "none of 1 images is a usable face" in one_error_line(capsys)
+
+
+def test_a_model_folder_that_cannot_be_written_is_one_clear_line(drawn_faces, tmp_path, capsys):
+    (tmp_path / "file").write_text("in the way")
+    for folder in (tmp_path / "file", tmp_path / "file" / "below"):
+        assert main.main(train_args(drawn_faces, folder, "--no-prompt")) == 1
+        assert str(folder) in one_error_line(capsys)
+
+
+@pytest.mark.parametrize(
+    "more, code, text",
+    [
+        (["--option", "batch_size=0"], 2, "1..1024"),
+        (["--option", "nothing=1"], 2, "nothing"),
+        (["--force-gpu-idxs", "x"], 2, "--force-gpu-idxs"),
+        (["--force-model-name", "a/b"], 1, "a/b"),
+        (["--pretrained-model-dir", "/nowhere at all"], 1, "/nowhere at all"),
+    ],
+)
+def test_wrong_values_are_one_clear_line(drawn_faces, tmp_path, capsys, more, code, text):
+    args = [arg for arg in train_args(drawn_faces, tmp_path / "model", "--no-prompt") if arg != "--cpu-only"]
+    assert main.main([*args, *more]) == code
+    assert text in one_error_line(capsys)
+
+
+@pytest.mark.parametrize(
+    "more", [["--target-iter", "0"], ["--model", "Nope"], ["--execute-program", "1", "x"]]
+)
+def test_wrong_usage_is_refused(drawn_faces, tmp_path, more):
+    with pytest.raises(SystemExit) as err:
+        main.parse([*train_args(drawn_faces, tmp_path), *more])
+    assert err.value.code == 2
+
+
+def test_mistakes_are_told_before_tensorflow_is_loaded(drawn_faces, tmp_path):
+    args = train_args({**drawn_faces, "src": tmp_path / "nowhere"}, tmp_path / "model")
+    code = f"import sys, main\nassert main.main({args!r}) == 1 and 'tensorflow' not in sys.modules"
+    subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True, timeout=30, capture_output=True)
+
+
+def test_questions_rename_and_delete_at_a_terminal(drawn_faces, tmp_path):
+    pexpect = pytest.importorskip("pexpect")
+    if os.name != "posix":
+        pytest.skip("no pseudo terminals here")
+    model_dir = tmp_path / "model"
+    for name, age in (("one", 100), ("two", 0)):
+        folder = model_dir / f"{name}_Quick96" / "0000001-7"
+        folder.mkdir(parents=True)  # listed by its name alone; never loaded here
+        os.utime(folder, (1e9 - age, 1e9 - age))
+    child = pexpect.spawn(
+        sys.executable, ["main.py", *train_args(drawn_faces, model_dir)], cwd=str(ROOT), timeout=30,
+        env=environment(), encoding="utf-8", dimensions=(40, 200),
+    )  # fmt: skip
+    try:
+        child.expect_exact("[0] : two - latest")
+        child.expect_exact("[1] : one")
+        child.expect_exact("[0] Model ( ?:help ) : ")
+        child.sendline("?")
+        child.expect_exact("r renames a model")
+        child.expect_exact("[0] Model ( ?:help ) : ")
+        child.sendline("r")
+        child.expect("Which model to rename")
+        child.sendline("one")
+        child.expect_exact("[one] New name of one ( ?:help ) : ")
+        child.sendline("three")
+        child.expect_exact("one is now three.")
+        child.expect_exact("[0] Model ( ?:help ) : ")
+        child.sendline("d")
+        child.expect("Which model to delete")
+        child.sendline("two")
+        child.expect_exact("[n] Delete two")
+        child.sendline("y")
+        child.expect_exact("two is deleted.")
+        child.expect_exact("[0] : three - latest")
+        child.sendline("fresh_one")
+        child.expect_exact("The model is called 'fresh one'")
+        child.expect_exact("[0] Autobackup hour ( 0..24 ?:help ) : ")
+        child.sendline("99")
+        child.expect_exact("99 is outside 0..24, taking 24")
+        child.sendintr()
+        child.expect(pexpect.EOF)
+        child.close()
+        assert child.exitstatus == 130
+    finally:
+        child.close(force=True)
+    assert [path.name for path in model_dir.iterdir()] == ["three_Quick96"]
+
+
+@pytest.mark.slow
+def test_ten_iterations_equal_five_and_five_more_bit_for_bit(drawn_faces, tmp_path):
+    """Also: the pipe's lines, the history, the preview, and that a pretrained model starts where it ended."""
+    whole, parts = tmp_path / "whole", tmp_path / "parts"
+    first = run(train_args(drawn_faces, whole, "--no-prompt", "--target-iter", "10"))
+    assert first.returncode == 0, first.stderr
+    shown = [LINE.search(line) for line in first.stdout.splitlines()]
+    assert [int(found[1]) for found in shown if found][-1] == 10
+    assert (whole / "new_Quick96_preview.jpg").is_file()
+    history = (whole / "new_Quick96_history.csv").read_text().splitlines()
+    assert [line.split(",")[0] for line in history] == ["iteration", *map(str, range(1, 11))]
+    for target in ("5", "10"):
+        done = run(train_args(drawn_faces, parts, "--silent-start", "--target-iter", target))
+        assert done.returncode == 0, done.stderr
+    generations = [CheckpointStore(folder, "new", "Quick96").generations()[0] for folder in (whole, parts)]
+    for name in ("weights", "optimizer", "history"):
+        a, b = ((folder / f"{name}.safetensors").read_bytes() for folder in generations)
+        assert a == b, f"{name} differ"
+
+    from mainscripts.training_start import load_pretrained
+
+    model = create_model("Quick96")
+    load_pretrained(model, whole / "new_Quick96")
+    saved = CheckpointStore(whole, "new", "Quick96").load_latest().weights
+    assert all(np.array_equal(saved[path], value) for path, value in model.weights().items())
+    assert model.iteration == 0
+
+
+@pytest.mark.slow
+def test_enter_saves_and_a_signal_saves_and_ends(drawn_faces, tmp_path):
+    pexpect = pytest.importorskip("pexpect")
+    if os.name != "posix":
+        pytest.skip("no pseudo terminals here")
+    args = train_args(drawn_faces, tmp_path, "--force-model-name", "new", "--option", "batch_size=1")
+    child = pexpect.spawn(
+        sys.executable, ["main.py", *args], cwd=str(ROOT), timeout=200, env=environment(), encoding="utf-8",
+        dimensions=(60, 200),
+    )  # fmt: skip
+    try:
+        child.expect_exact("[0] Autobackup hour")
+        child.sendline("")
+        for _ in range(20):  # all other questions of the first run, by their defaults
+            if child.expect([r" \) : $", "Model Summary"]) == 1:
+                break
+            child.sendline("")
+        child.expect("saved in [^\r\n]*#000001")
+        child.expect("avg [^\r\n]*#0000")
+        child.sendline("")
+        child.expect(r"saved in [^\r\n]*\[#(\d+)\]")
+        second = int(child.match[1])
+        assert second > 1
+        child.kill(signal.SIGTERM)
+        child.expect_exact("Stopped by SIGTERM.")
+        child.expect(r"saved in [^\r\n]*\[#(\d+)\]")
+        last = int(child.match[1])
+        child.expect(pexpect.EOF)
+        child.close()
+        assert child.exitstatus == 130
+    finally:
+        child.close(force=True)
+    checkpoint = CheckpointStore(tmp_path, "new", "Quick96").load_latest()
+    assert checkpoint.iteration == last >= second
+
+
+@pytest.mark.slow
+def test_a_full_disk_leaves_the_old_model_and_ends_with_a_word(drawn_faces, tmp_path):
+    """A file system of 1 GB holds two generations of Quick96, not three."""
+    if shutil.which("mount") is None or os.name != "posix" or os.geteuid() != 0:
+        pytest.skip("only root can mount a small file system")
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=700m", "tmpfs", str(disk)], capture_output=True, check=False
+    )
+    if mounted.returncode:
+        pytest.skip("no file systems can be mounted here")
+    try:
+        with (disk / "ballast").open("wb") as file:
+            file.truncate(0)
+            file.write(bytes(180 << 20))
+        process = subprocess.Popen(
+            [sys.executable, "main.py", *train_args(drawn_faces, disk, "--no-prompt")],
+            cwd=ROOT, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+        )  # fmt: skip
+        seen = []
+        for line in process.stdout:
+            seen.append(line)
+            found = LINE.search(line.rstrip())
+            if found and int(found[1]) >= 3:
+                process.send_signal(signal.SIGINT)
+                break
+        seen += process.stdout.readlines()
+        assert process.wait(timeout=60) == 1, "".join(seen)
+        assert "free some space" in "".join(seen)
+        assert CheckpointStore(disk, "new", "Quick96").load_latest().iteration == 1
+    finally:
+        time.sleep(0.2)
+        subprocess.run(["umount", str(disk)], check=False)
