@@ -36,9 +36,10 @@ class Mtcnn:
         try:
             from mtcnn import MTCNN
         except ImportError as err:
+            python = Path(sys.executable).name
             raise SwapError(
-                f"the detector mtcnn needs the pip packages mtcnn and tensorflow ({err}); install them "
-                f"with `{Path(sys.executable).name} -m pip install mtcnn tensorflow`, or choose --detector blazeface"
+                f"the detector mtcnn needs the pip packages mtcnn and tensorflow ({err}); install them with "
+                f"`{python} -m pip install mtcnn tensorflow`, or choose --detector blazeface"
             ) from err
         self._networks: Any = MTCNN(device="CPU:0")  # small eager networks: a GPU would mostly wait
         self._lock = threading.Lock()  # TensorFlow uses all cores for one picture already
