@@ -128,11 +128,13 @@ def load_model(
 
     Args:
         precision: Overrides the option of this name: `auto`, `float32`, `bfloat16` or `float16`.
-        options: Replaces the saved options, or maps them to those to use; a change of recipe keeps the weights.
+        options: Replaces the saved options, or maps them to those to use; a change of recipe keeps the
+            weights.
         training: Load the optimizer's state, too; a model to merge with needs none.
 
     Returns:
-        The model; `model.notes` holds what the user should be told, `model.extra_state` what the trainer saved.
+        The model; `model.notes` holds what the user should be told, `model.extra_state` what the trainer
+        saved.
 
     Raises:
         CheckpointError: It does not exist, is damaged, or its weights are not exactly those of the kind.

@@ -1,4 +1,4 @@
-"""The df autoencoder as a training graph and as a predictor: one encoder and inter, a decoder for each person."""
+"""The df autoencoder, to train and to predict with: one encoder and inter, a decoder for each person."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def masked_losses(
 
 
 class Swapper:
-    """Predictor of a df model: a copy of the weights, in the type it computes in, so that no call casts them."""
+    """Predictor of a df model: a copy of the weights in the type that it computes in."""
 
     def __init__(self, archi: nets.Archi, compute: str, weights: Mapping[str, np.ndarray]) -> None:
         """

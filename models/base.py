@@ -1,4 +1,4 @@
-"""What every swap model is to the trainer and the merger: options, one training step, predictor, preview, state."""
+"""What a swap model is to trainer and merger: options, one training step, predictor, preview, state."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class ModelOptions(OptionSet):
     batch_size: int = opt(4, "Faces of each person per iteration.", low=1, high=1024)
     precision: str = opt(
         "auto",
-        "Number type of the networks' arithmetic; auto measures which is fast here. Weights and losses are float32.",
+        "Number type of the networks' arithmetic; auto takes what is fast here. Weights stay float32.",
         choices=PRECISIONS,
         ask=NEVER,
     )
@@ -144,7 +144,7 @@ class Model(abc.ABC):
         """One optimizer step on both persons.
 
         Returns:
-            Mean losses over the batch before the update, `src` and `dst`. They may be NaN: the caller decides.
+            Mean losses before the update, `src` and `dst`. They may be NaN: the caller decides.
         """
         if self.batch_for(self.iteration)[1]:
             batch = {**batch, "warped_src": batch["target_src"], "warped_dst": batch["target_dst"]}
@@ -161,8 +161,8 @@ class Model(abc.ABC):
     def predictor(self, precision: str | None = None) -> Predictor:
         """A function for the merger, with its own copy of the weights of this moment.
 
-        It maps faces (N, R, R, 3) float32 BGR in [0, 1] of the destination to the swapped face (N, R, R, 3), the
-        source decoder's mask and the destination decoder's mask, (N, R, R, 1) each, float32 in [0, 1].
+        It maps faces (N, R, R, 3) float32 BGR in [0, 1] of the destination to the swapped face (N, R, R, 3),
+        the source decoder's mask and the destination decoder's mask, (N, R, R, 1) each, float32 in [0, 1].
 
         Args:
             precision: `float32`, `bfloat16` or `float16` arithmetic; `None` takes the model's.

@@ -1,4 +1,4 @@
-"""Checkpoints: directories written whole and renamed into place, the one before kept, each file with its checksum.
+"""Checkpoints: directories written whole and renamed into place, with checksums; the one before is kept.
 
 A model `<name>_<kind>` lives in `<model_dir>/<name>_<kind>/`, as generations `<counter>-<iteration>/` of
 
@@ -7,8 +7,8 @@ A model `<name>_<kind>` lives in `<model_dir>/<name>_<kind>/`, as generations `<
     history.safetensors    `loss_history` (N, 2) float32
     state.json             iteration, options, the trainer's state, length and SHA-256 of the files above
 
-A generation appears under its name by one rename, after everything in it is on the disk. A process killed or a disk
-filled at any moment leaves the generations before it as they were.
+A generation appears under its name by one rename, after everything in it is on the disk. A process killed or
+a disk filled at any moment leaves the generations before it as they were.
 """
 
 from __future__ import annotations
@@ -226,7 +226,7 @@ class CheckpointStore:
         return self.model_dir / f"{self.name}_{self.kind}_autobackups"
 
     def backup(self, extra_files: tuple[Path, ...] = (), keep: int = BACKUPS) -> Path:
-        """Copy the newest generation to `<name>_<kind>_autobackups/01`, after moving 01 to 02 and so on up to `keep`.
+        """Copy the newest generation to `<name>_<kind>_autobackups/01`, after moving 01 to 02 and so on.
 
         To go back to a backup, put its content in place of that of the model's folder.
 
@@ -234,7 +234,7 @@ class CheckpointStore:
             extra_files: Further files to keep with it, such as previews.
 
         Raises:
-            CheckpointError: Nothing was saved yet, or the disk is full; the backups before are untouched then.
+            CheckpointError: Nothing was saved yet, or the disk is full (the other backups are untouched).
         """
         generations = self.generations()
         if not generations:
@@ -347,7 +347,8 @@ def _clear_errors(folder: Path) -> Iterator[None]:
     except OSError as err:
         advice = REMEDIES.get(err.errno or 0, "check the disk")
         raise CheckpointError(
-            f"{folder}: the model cannot be saved: {err.strerror or err}; {advice}. What was saved before is untouched"
+            f"{folder}: the model cannot be saved: {err.strerror or err}; {advice}. "
+            "What was saved before is untouched"
         ) from err
 
 

@@ -1,8 +1,8 @@
-"""Models that DeepFaceLab saved: pickled dicts of arrays, one file per network. The only place that knows them.
+"""Models that DeepFaceLab saved: pickled dicts of arrays, one file per network.
 
-`<name>_<Class>_<part>.npy` holds the weights of a part by `<path>:0`; `<name>_<Class>_src_dst_opt.npy` the optimizer's
-`iters:0` and `<slot>_<part>/<path>_0:0`; `<name>_<Class>_data.dat` iteration, options and loss history. Files are read
-through `core.safe_pickle`, strictly, and never changed.
+`<name>_<Class>_<part>.npy` holds the weights of a part by `<path>:0`; `<name>_<Class>_src_dst_opt.npy` the
+optimizer's `iters:0` and `<slot>_<part>/<path>_0:0`; `<name>_<Class>_data.dat` iteration, options and loss
+history. Files are read through `core.safe_pickle`, strictly, and never changed.
 """
 
 from __future__ import annotations
@@ -81,7 +81,7 @@ def load_dfl_checkpoint(
 
 
 def load_dfl_parts(folder: Path | str, shapes: Shapes) -> dict[str, np.ndarray]:
-    """Weights alone, from files without a model's name (`encoder.npy`), as pretrained models are handed round.
+    """Weights alone, from files without a model's name (`encoder.npy`), as pretrained models come.
 
     Raises:
         CheckpointError: A file is missing or damaged, or its weights are not exactly those of `shapes`.

@@ -15,6 +15,6 @@ class Quick96Options(ModelOptions):
 
     recipe: str = opt(
         "fast",
-        "How to train: fast is our schedule, sharp sooner; dfl is DeepFaceLab's. Networks and files are the same.",
+        "How to train: fast is our schedule, sharp sooner; dfl is DeepFaceLab's. The files are the same.",
         choices=tuple(RECIPES),
     )

@@ -1,4 +1,4 @@
-"""Recipes: what changes over the iterations of a training. Pure functions of the iteration, so resuming is exact."""
+"""Recipes: optimizers and schedules. Pure functions of the iteration, so that resuming is exact."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Plan:
 class Recipe:
     """An optimizer and its schedule.
 
-    Every `unwarped_every`-th iteration repeats the previous batch with its targets as inputs (DFL: 3; 0: never).
+    Every `unwarped_every`-th iteration repeats the batch before, its targets as inputs (DFL: 3; 0: never).
     """
 
     optimizer: str

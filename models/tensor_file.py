@@ -1,8 +1,8 @@
-"""Safetensors files, written as a stream: 8 bytes length of the header, header in JSON, then the arrays' bytes.
+"""Safetensors files, written as a stream: length of the header in 8 bytes, header in JSON, arrays.
 
-The format is that of the `safetensors` package (https://huggingface.co/docs/safetensors), which reads them. Writing
-is done here because the package copies everything once more, gives no checksum, and writes arrays that are not
-C-contiguous scrambled.
+The format is that of the `safetensors` package (https://huggingface.co/docs/safetensors), which reads them.
+Writing is done here because the package copies everything once more, gives no checksum, and writes arrays
+that are not C-contiguous scrambled.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ def _bytes_of(array: np.ndarray) -> memoryview:
 
 
 def _write_all(file, block: bytes | memoryview) -> int:
-    """An unbuffered write may stop short (at 2 GB, or on a disk that fills); go on until it is done or fails."""
+    """An unbuffered write may stop short (at 2 GB, on a disk that fills); go on until done or failed."""
     view, written = memoryview(block), 0
     while written < len(view):
         written += file.write(view[written:])

@@ -150,7 +150,7 @@ def build_decoder(archi: Archi, dtype: str = "float32", seed: int = 0, name: str
 
 
 def mask_only(decoder: keras.Model) -> keras.Model:
-    """The mask branch of a decoder, sharing its weights; spares the image branch, which is most of the work."""
+    """The mask branch of a decoder, sharing its weights; spares the image branch, most of the work."""
     return keras.Model(decoder.input, decoder.output["mask"], name=decoder.name)
 
 

@@ -1,8 +1,9 @@
 """Keras layers with DFL's arithmetic and weight names.
 
-Batches are NHWC. Weights are float32 whatever the precision policy; a layer computes in its policy's compute type.
-A weight is known by its path, `<part>/<layer>/<weight>`: slashes are not allowed in Keras layer names, so the name
-of a layer carries dots instead (`down1.downs_0.conv1`), and a weight name with dots is a whole path of its own.
+Batches are NHWC. Weights are float32 whatever the precision policy; a layer computes in its policy's compute
+type. A weight is known by its path, `<part>/<layer>/<weight>`: slashes are not allowed in Keras layer names,
+so the name of a layer carries dots instead (`down1.downs_0.conv1`), and a weight name with dots is a whole
+path of its own.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ COSINE = "cosine"
 
 
 def weight_path(part: keras.Model, layer: keras.layers.Layer, weight: keras.Variable) -> str:
-    """`encoder/down1/downs_0/conv1/weight` for the weight `weight` of layer `down1.downs_0.conv1` of `encoder`."""
+    """`encoder/down1/downs_0/conv1/weight` for `weight` of layer `down1.downs_0.conv1` of `encoder`."""
     name = weight.name if "." in weight.name else f"{layer.name}.{weight.name}"
     return f"{part.name}/{name.strip('.').replace('.', '/')}"
 
@@ -42,7 +43,7 @@ def activate(x: tf.Tensor, kind: str | None, slope: float) -> tf.Tensor:
 
 
 def pad_symmetric(x: tf.Tensor, kernel: int) -> tf.Tensor:
-    """Zeros on all four sides as DFL pads: `kernel // 2`, whatever the stride (TensorFlow's SAME differs there)."""
+    """Zeros on all four sides as DFL pads: `kernel // 2`, at stride 2 too, where SAME differs."""
     pad = kernel // 2
     return tf.pad(x, [[0, 0], [pad, pad], [pad, pad], [0, 0]])
 
@@ -86,8 +87,9 @@ class Conv(keras.layers.Layer):
 class DoubledConv(keras.layers.Layer):
     """The head of option d: four small convolutions whose outputs are the four pixels of a 2x2 cell.
 
-    DFL keeps one 1x1 kernel (`out_conv`) and three 3x3 kernels (`out_conv1..3`). They run as one 3x3 convolution
-    with 12 outputs, the 1x1 kernel padded with zeros. Returns the logits, (N, H, W, C) to (N, 2H, 2W, 3).
+    DFL keeps one 1x1 kernel (`out_conv`) and three 3x3 kernels (`out_conv1..3`). They run as one 3x3
+    convolution with 12 outputs, the 1x1 kernel padded with zeros. Returns logits: (N, H, W, C) to
+    (N, 2H, 2W, 3).
     """
 
     NAMES = ("out_conv", "out_conv1", "out_conv2", "out_conv3")
@@ -135,7 +137,7 @@ class Dense(keras.layers.Layer):
 
 
 class DepthToSpace(keras.layers.Layer):
-    """(N, H, W, 4C) to (N, 2H, 2W, C); channels are ordered row of the cell, column, C (ONNX calls it DCR)."""
+    """(N, H, W, 4C) to (N, 2H, 2W, C); channels are ordered row of the cell, column, C (ONNX: DCR)."""
 
     def call(self, x: tf.Tensor) -> tf.Tensor:
         return tf.nn.depth_to_space(x, 2)

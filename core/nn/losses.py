@@ -1,8 +1,8 @@
 """Image losses. Each compares batches (N, H, W, C) and returns one number per sample, (N,), in float32.
 
-No tensor here is used in three places that gradients come back from: TensorFlow would add those with AddN, which on
-a CPU begins with whichever buffer is free, so that three terms round differently from run to run. Resuming a
-training bit for bit rests on this (`tests/models/test_quick96.py` looks for such nodes).
+No tensor here is used in three places that gradients come back from: TensorFlow would add those with AddN,
+which on a CPU begins with whichever buffer is free, so that three terms round differently from run to run.
+Resuming a training bit for bit rests on this (`tests/models/test_quick96.py` looks for such nodes).
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ def gaussian_window(size: int, sigma: float) -> np.ndarray:
 
 
 def filter_separable(x: tf.Tensor, window: np.ndarray, padding: str) -> tf.Tensor:
-    """Correlate every channel with the outer product of `window` with itself, as two one-dimensional passes."""
+    """Correlate every channel with the outer product of `window` and itself, in two 1-D passes."""
     channels, size = x.shape[-1], len(window)
     column = tf.constant(np.tile(window.reshape(size, 1, 1, 1), (1, 1, channels, 1)))
     row = tf.constant(np.tile(window.reshape(1, size, 1, 1), (1, 1, channels, 1)))
@@ -28,7 +28,7 @@ def filter_separable(x: tf.Tensor, window: np.ndarray, padding: str) -> tf.Tenso
 
 
 def gaussian_blur(x: tf.Tensor, sigma: float) -> tf.Tensor:
-    """Blur (N, H, W, C) with zeros outside of the image; the window has DFL's size, `4 sigma` made odd, at least 3."""
+    """Blur (N, H, W, C), zeros outside; the window has DFL's size, `4 sigma` made odd, at least 3."""
     size = max(3, int(4 * sigma))
     return filter_separable(x, gaussian_window(size + 1 - size % 2, sigma), "SAME")
 
@@ -37,8 +37,8 @@ def dssim(a: tf.Tensor, b: tf.Tensor, size: int, max_val: float = 1.0) -> tf.Ten
     """Structural dissimilarity (1 - SSIM) / 2 per channel, (N, C).
 
     Wang et al., "Image quality assessment", IEEE TIP 2004, with k1 = 0.01, k2 = 0.03 and a Gaussian window of
-    sigma 1.5 and any `size`, also an even one; only places where the window fits count. The four means are taken
-    in one pass over stacked channels, each as two one-dimensional filters.
+    sigma 1.5 and any `size`, also an even one; only places where the window fits count. The four means are
+    taken in one pass over stacked channels, each as two one-dimensional filters.
     """
     c1, c2 = (0.01 * max_val) ** 2, (0.03 * max_val) ** 2
     channels = a.shape[-1]

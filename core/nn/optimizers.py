@@ -1,7 +1,7 @@
 """Optimizers: float32 slots, element-wise learning-rate dropout, one XLA-compiled update of all weights.
 
-Only the update is compiled by XLA: it fuses dozens of passes over the weights into one, while XLA's convolutions on
-a CPU are slower than oneDNN's (platform notes, section 3).
+Only the update is compiled by XLA: it fuses dozens of passes over the weights into one, while XLA's
+convolutions on a CPU are slower than oneDNN's (platform notes, section 3).
 """
 
 from __future__ import annotations
@@ -36,10 +36,10 @@ DFL_ADABELIEF = OptimizerSpec("adabelief")
 
 
 def keep_mask(shape: tuple[int, ...], keep: tf.Tensor, key: tf.Tensor) -> tf.Tensor:
-    """Float32 ones with probability `keep` (in steps of 1/256), else zeros: a pure function of `key` and position.
+    """Float32 ones with probability `keep` (in steps of 1/256), else zeros; a pure function of `key`.
 
-    A 32-bit mix of multiplications and shifts (the finalizer of MurmurHash3) over the element's number; as random as
-    a dropout mask needs, and unlike Philox it costs less than reading the weights.
+    A 32-bit mix of multiplications and shifts (the finalizer of MurmurHash3) over the element's number; as
+    random as a dropout mask needs, and unlike Philox it costs less than reading the weights.
     """
     count = int(np.prod(shape)) if shape else 1
     bits = tf.cast(tf.range(count, dtype=tf.int32), tf.uint32) * np.uint32(0x9E3779B9) + key
@@ -78,7 +78,7 @@ class Optimizer:
         Args:
             gradients: One per weight, in their order, of any float type.
             rate: () float32 learning rate.
-            keep: () float32 probability with which each element is updated at all (slots always are), or `None`.
+            keep: () float32 probability of each element to be updated (its slots always are), or `None`.
         """
         self._update(gradients, rate, keep)
 
@@ -146,7 +146,7 @@ class Optimizer:
 
 
 class LossScale:
-    """Dynamic loss scaling for float16: halved when gradients overflow, doubled after `PATIENCE` good steps."""
+    """Loss scaling for float16: halved when gradients overflow, doubled after `PATIENCE` good steps."""
 
     START, PATIENCE = 2.0**12, 1000
 

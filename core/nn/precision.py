@@ -12,7 +12,8 @@ from core.nn.devices import Devices
 CHOICES = ("auto", "float32", "bfloat16", "float16")
 POLICIES = {"float32": "float32", "bfloat16": "mixed_bfloat16", "float16": "mixed_float16"}
 
-# The probe: the middle of Quick96's decoder, 24 x 24 x 256, batch 4. Below this gain bfloat16 is not worth its bits.
+# The probe: the middle of Quick96's decoder, 24 x 24 x 256, batch 4. Below this gain bfloat16 is not worth
+# its bits.
 PROBE_SHAPE, PROBE_WORTH = (4, 24, 24, 256), 1.2
 PROBE_SECONDS = 0.4  # per number type, after one call to warm up
 
@@ -39,7 +40,7 @@ class Precision:
 
 
 def choose(wanted: str, devices: Devices) -> Precision:
-    """The precision for `wanted`, one of `CHOICES`; `auto` probes the CPU or asks for the GPU's capability."""
+    """The precision for `wanted`, one of `CHOICES`; `auto` probes the CPU or goes by the GPU's generation."""
     if wanted != "auto":
         return Precision(POLICIES[wanted], "as asked")
     if devices.on_gpu:
@@ -61,7 +62,7 @@ def _for_gpu(devices: Devices) -> Precision:
 
 
 def conv_gradient_time(dtype: tf.DType, seconds: float = PROBE_SECONDS) -> float:
-    """Least time in seconds of both gradients of one 3x3 convolution, of the calls that fit into `seconds`."""
+    """Least time in seconds of both gradients of one convolution, of the calls that fit into `seconds`."""
     channels = PROBE_SHAPE[-1]
     image = tf.ones(PROBE_SHAPE, dtype)
     kernel = tf.ones((3, 3, channels, channels), dtype)
