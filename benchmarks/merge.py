@@ -14,6 +14,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -35,6 +36,14 @@ OPTIONS = MergeOptions(mode="overlay", color_transfer_mode="rct", mask_mode="lea
 WANTED = 2.0  # times the yardstick
 
 
+@dataclass
+class Rates:
+    """What the rounds of one way gave."""
+
+    frames: list[float] = field(default_factory=list)  # per second
+    processor: list[float] = field(default_factory=list)  # milliseconds per frame
+
+
 def main() -> int:
     args = _arguments()
     with tempfile.TemporaryDirectory(dir=args.work_dir) as folder:
@@ -49,10 +58,11 @@ def main() -> int:
         }
         rates = _measure(runs, root, len(frames), args.rounds)
     print(f"network of the product computes in {model.precision.describe()}; {cpu_count()} processors")
-    for name, values in rates.items():
-        listed = ", ".join(f"{value:.1f}" for value in values)
-        print(f"{name:>9}: {np.median(values):6.1f} frames/s (rounds: {listed})")
-    ratio = np.median(rates["product"]) / np.median(rates["yardstick"])
+    for name, measured in rates.items():
+        listed = ", ".join(f"{value:.1f}" for value in measured.frames)
+        print(f"{name:>9}: {np.median(measured.frames):6.1f} frames/s (rounds: {listed}), "
+              f"{np.median(measured.processor):.1f} ms of processor time a frame")  # fmt: skip
+    ratio = np.median(rates["product"].frames) / np.median(rates["yardstick"].frames)
     print(f"    ratio: {ratio:6.2f} (wanted: {WANTED:g})")
     return 0
 
@@ -145,14 +155,15 @@ def default_workers() -> int:
 
 def _measure(
     runs: dict[str, Callable[[Path], None]], root: Path, count: int, rounds: int
-) -> dict[str, list[float]]:
-    rates: dict[str, list[float]] = {name: [] for name in runs}
+) -> dict[str, Rates]:
+    rates = {name: Rates() for name in runs}
     for turn in range(rounds + 1):  # the first warms up
         for name, run in runs.items():
-            started = time.perf_counter()
+            started, spent = time.perf_counter(), time.process_time()
             run(root / f"{name}{turn}")
             if turn:
-                rates[name].append(count / (time.perf_counter() - started))
+                rates[name].frames.append(count / (time.perf_counter() - started))
+                rates[name].processor.append(1000 * (time.process_time() - spent) / count)
     return rates
 
 

@@ -237,7 +237,7 @@ def merge_missing(
     from core.interact.progress import Progress
     from merger.frames import with_motion
     from merger.placement import FaceModel
-    from merger.pool import MergeSettings, merge_all
+    from merger.pool import MergeSettings, Report, merge_all
     from merger.session import MergeSession
 
     frames = matching.frames
@@ -246,6 +246,9 @@ def merge_missing(
     with MergeSession(folders.output, folders.mask) as session:
         session.begin_run(options, _identity(model))
         todo = choose_frames(frames, session, prompter)
+        if not todo:
+            print("Nothing is left to merge.")
+            return Report()
         settings = MergeSettings(options, FaceModel(model.resolution, model.face_type), workers)
         with Progress("Merging", len(todo), "frame") as progress:
             return merge_all(todo, model.predictor(), settings, session, progress.update)
@@ -299,8 +302,8 @@ def choose_frames(
             chosen.update(foreign)
         elif len(foreign) == len(frames):
             raise SwapError(
-                f"{session.output_dir}: all results there were made by another program and are kept; "
-                "move them away or choose another --output-dir"
+                f"{session.output_dir}: all results there or in {session.mask_dir} were made by another "
+                "program and are kept; move them away or choose other folders"
             )
     return [frames[index] for index in sorted(chosen)]
 
