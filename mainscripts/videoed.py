@@ -88,7 +88,8 @@ def extract_video(args: argparse.Namespace) -> int:
     )
     if fps > info.frame_rate:
         print(
-            f"{video.rate_text(fps)} is more than the video's {video.rate_text(info.frame_rate)}: frames repeat"
+            f"{video.rate_text(fps)} is more than the video's {video.rate_text(info.frame_rate)}: "
+            "frames repeat"
         )
     if info.colour.is_hdr:
         print(
@@ -130,7 +131,8 @@ def _settle_existing(prompter: Prompter, folder: Path, state: FolderState) -> st
         question = f"{folder} holds {count} frames {state.origin}. Delete them?"
         if not prompter.ask_bool(question, False):
             raise SwapError(
-                f"{folder}: holds {count} frames {state.origin}; choose an empty folder, or delete these frames"
+                f"{folder}: holds {count} frames {state.origin}; "
+                "choose an empty folder, or delete these frames"
             )
         remove_frames(state.frames, folder)
         return "write"
@@ -249,8 +251,8 @@ def _describe(info: VideoInfo) -> str:
 
     turned = f", turned by {info.rotation} degrees" if info.rotation else ""
     return (
-        f"{info.path.name}: {info.codec} {info.width}x{info.height}{turned}, {rate_text(info.frame_rate)} frames "
-        f"per second, {_length(info)}, {_sound(info)}"
+        f"{info.path.name}: {info.codec} {info.width}x{info.height}{turned}, {rate_text(info.frame_rate)} "
+        f"frames per second, {_length(info)}, {_sound(info)}"
     )
 
 

@@ -1,4 +1,4 @@
-"""Videos: what is in them, their frames out of them, frames into them. ffmpeg does the work, PyAV reads the labels."""
+"""Videos: what is in them, frames out of them and into them. ffmpeg does the work, PyAV reads the labels."""
 
 from __future__ import annotations
 

@@ -10,9 +10,11 @@ import subprocess
 from core.errors import VideoError
 
 TRIAL_SECONDS = 30.0  # a cold disk and a virus scanner can make the first start slow
-# All that we rely on in one go: -fps_mode (5.1 on), lavfi, the colour options of scale, libx264 in RGB and YUV.
+# All that we rely on in one go: -fps_mode (5.1 on), lavfi, the colour options of scale, libx264 in both
+# forms.
 TRIAL = (
-    *("-hide_banner", "-nostdin", "-loglevel", "error", "-f", "lavfi", "-i", "color=size=16x16:rate=2:duration=1"),
+    *("-hide_banner", "-nostdin", "-loglevel", "error", "-f", "lavfi"),
+    *("-i", "color=size=16x16:rate=2:duration=1"),
     *("-filter_complex", "split[a][b];[a]scale=out_color_matrix=bt709:out_range=tv,format=yuv420p[yuv]"),
     *("-map", "[yuv]", "-fps_mode", "passthrough", "-c:v", "libx264", "-f", "null", "-"),
     *("-map", "[b]", "-fps_mode", "passthrough", "-c:v", "libx264rgb", "-f", "null", "-"),
@@ -23,7 +25,8 @@ def ffmpeg_path() -> str:
     """The path of an ffmpeg that works.
 
     Raises:
-        VideoError: Neither PATH nor `imageio-ffmpeg` has one that works; the message says what is wrong with each.
+        VideoError: Neither PATH nor `imageio-ffmpeg` has one that works; the message says what is wrong with
+            each.
     """
     return _find(os.environ.get("PATH", ""), os.environ.get("IMAGEIO_FFMPEG_EXE", ""))
 
@@ -56,7 +59,7 @@ def _find(search_path: str, override: str) -> str:
 
 
 def trial_fault(path: str) -> str:
-    """Encode two tiny pictures with the ffmpeg at `path`; what went wrong in a few words, "" if nothing did."""
+    """Encode two tiny pictures with the ffmpeg at `path`; what went wrong in few words, "" if nothing did."""
     try:
         done = subprocess.run(
             [path, *TRIAL],

@@ -1,7 +1,8 @@
-"""What the numbers of a video's pixels mean, and the filters that turn them into RGB and back without a shift.
+"""What the numbers of a video's pixels mean, and the filters that turn them into RGB and back unshifted.
 
-Codes and names are those of ITU-T H.273, which every container and ffmpeg use. The matrix (how Y, Cb, Cr are made of
-R, G, B) matters for the conversion and must be the same both ways; primaries and transfer are only passed on.
+Codes and names are those of ITU-T H.273, which every container and ffmpeg use. The matrix (how Y, Cb, Cr are
+made of R, G, B) matters for the conversion and must be the same both ways; primaries and transfer are only
+passed on.
 """
 
 from __future__ import annotations
@@ -58,9 +59,9 @@ SCALE_MATRICES = {
     "bt2020nc": "bt2020",
     "bt2020c": "bt2020",
 }
-# Untagged video is BT.601 to ffmpeg and to us, both ways: the result then looks as its reference in any player.
+# Untagged video is BT.601 here, both ways: whatever a player takes it for, the result looks as its reference.
 UNTAGGED_MATRIX = "bt601"
-# Without accurate_rnd the conversion darkens by up to 2 levels; the others interpolate chroma at full resolution.
+# Without accurate_rnd the conversion darkens by up to 2 levels; the others keep chroma at full resolution.
 SCALE_FLAGS = "bicubic+accurate_rnd+full_chroma_int+full_chroma_inp"
 
 

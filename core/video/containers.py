@@ -13,7 +13,8 @@ AAC = {"c:a": "aac", "b:a": "192k", "ar": "48000"}  # DFL's settings
 OPUS = {"c:a": "libopus", "b:a": "160k", "ar": "48000"}
 # faststart lets players begin before the file is loaded; use_metadata_tags admits any name into the metadata.
 MP4_FLAGS = {"movflags": "+use_metadata_tags+faststart"}
-# Encoders of sound begin a little before 0; shifting all by that costs AVI, which counts in frames, a whole one.
+# Sound begins a little before 0 (priming); shifting all by that would cost AVI, which counts frames, a whole
+# one.
 AVI_OPTIONS = {"avoid_negative_ts": "disabled"}
 X264 = {"c:v": "libx264"}
 X264_LOSSLESS = {"c:v": "libx264rgb", "crf": "0", "preset": "veryfast"}

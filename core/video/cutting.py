@@ -40,9 +40,10 @@ def cut(
     bitrate: int = DEFAULT_BITRATE,
     on_frames: OnFrames | None = None,
 ) -> None:
-    """Encode the seconds from `start` to `end` (0: the end of the video) as H.264 (WebM: VP9) 4:2:0, exact to a frame.
+    """Encode the seconds from `start` to `end` (0: the end) as H.264 (WebM: VP9) 4:2:0, exact to a frame.
 
-    Frame times, colour tags and metadata are kept, rotation is applied. A sound track that is absent is no error.
+    Frame times, colour tags and metadata are kept, rotation is applied. A sound track that is absent is no
+    error.
 
     Raises:
         VideoError: The times are not inside the video, `output` has an unknown suffix, or ffmpeg failed.
@@ -87,4 +88,5 @@ def _filters(info: VideoInfo) -> str:
     if info.width % 2 == 0 and info.height % 2 == 0:
         return f"{colours},format=yuv420p"
     edges = f"right={info.width % 2}:bottom={info.height % 2}"  # the added row or column repeats the last one
-    return f"{colours},format=yuv444p,pad=ceil(iw/2)*2:ceil(ih/2)*2,fillborders={edges}:mode=smear,format=yuv420p"
+    even = f"pad=ceil(iw/2)*2:ceil(ih/2)*2,fillborders={edges}:mode=smear"
+    return f"{colours},format=yuv444p,{even},format=yuv420p"

@@ -1,17 +1,18 @@
 """Taking the noise out of a folder of frames, in place, over space and time (ffmpeg's hqdn3d).
 
-The filter carries each result into the next frame, so frames go through it in order. A line in `.denoise.log`,
-written before a frame is replaced, holds the frame's name and the checksum of what replaces it: a run that was
-stopped goes on behind the last replaced frame and filters none twice.
+The filter carries each result into the next frame, so frames go through it in order. A line in
+`.denoise.log`, written before a frame is replaced, holds the frame's name and the checksum of what replaces
+it: a run that was stopped goes on behind the last replaced frame and filters none twice.
 """
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import threading
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from core import storage
 from core.errors import VideoError
@@ -19,6 +20,9 @@ from core.paths import require_writable_folder
 from core.video.colour import SCALE_FLAGS
 from core.video.frames import check_sizes, read_frames
 from core.video.run import OnFrames, running
+
+if TYPE_CHECKING:
+    import numpy as np
 
 LOG = ".denoise.log"
 TEMPORAL = 5  # strength over time, as in DFL
@@ -58,7 +62,7 @@ def denoise(images: Sequence[Path], factor: int, done: int = 0, on_frames: OnFra
     """
     folder = require_writable_folder(images[0].parent, "the folder of frames")
     check_sizes(images)
-    # The last frame of the stopped run goes in once more to set the filter's memory; what comes out is dropped.
+    # The last frame of the stopped run goes in again to set the filter's memory; what comes out is dropped.
     primer = 1 if done else 0
     todo = images[done - primer :] if done else images
     log = folder / LOG
@@ -74,7 +78,7 @@ def _filter_images(
 ) -> None:
     import numpy as np
 
-    from core.imageio import encode_image, read_image
+    from core.imageio import read_image
 
     height, width, _ = shape = read_image(images[0]).shape
     spec = _build_spec(width, height, factor)
@@ -89,7 +93,7 @@ def _filter_images(
                 if position < primer:
                     continue
                 image = np.frombuffer(data, np.uint8).reshape(shape)
-                _replace(path, encode_image(path.suffix, image, _quality(path)), log)
+                _replace(path, _encode(path, image), log)
                 done += 1
                 if on_frames is not None:
                     on_frames(done)
@@ -109,8 +113,16 @@ def _replace(path: Path, data: bytes, log: Path) -> None:
     storage.write_bytes(path, data)
 
 
-def _quality(path: Path) -> int | None:
-    return JPEG_QUALITY if path.suffix.lower() in (".jpg", ".jpeg") else None
+def _encode(path: Path, image: np.ndarray) -> bytes:
+    """As extraction writes frames: JPEG without chroma subsampling."""
+    import cv2
+
+    from core.imageio import JPEG_SUFFIXES, encode_image
+
+    if path.suffix.lower() not in JPEG_SUFFIXES:
+        return encode_image(path.suffix, image)
+    sampling = [cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444]
+    return cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY, *sampling])[1].tobytes()
 
 
 def _build_spec(width: int, height: int, factor: int) -> Any:
@@ -152,13 +164,11 @@ class _Feeder(threading.Thread):
         except BaseException as err:  # handed to the main thread, which raises it
             self.error = err
         finally:
-            try:
+            with contextlib.suppress(OSError, ValueError):
                 self.process.stdin.close()
-            except (OSError, ValueError):
-                pass
 
     def stop(self) -> None:
-        """Wait for the thread; if the main thread leaves early, ffmpeg is ended first so that it cannot block."""
+        """Wait for the thread; if frames are left, ffmpeg is ended first so that it cannot block."""
         self._stopping = True
         if self.unsent and self.error is None and self.is_alive():
             self.process.kill()

@@ -52,7 +52,7 @@ def encode_sequence(plan: EncodingPlan, on_frames: OnFrames | None = None) -> No
 
 
 def remove_stale(folder: Path, name: str) -> None:
-    """Delete the hidden half-made files of `name` whose process was killed (POSIX only: elsewhere we cannot ask)."""
+    """Delete hidden half-made files of `name` whose process was killed (POSIX: elsewhere we cannot ask)."""
     if os.name != "posix":
         return
     pattern = re.compile(rf"\.(\d+)-\d+\.{re.escape(name)}")
@@ -82,8 +82,11 @@ def _build_spec(plan: EncodingPlan, target: Path) -> Any:
         source = {"format": "nut"}
     else:
         source = {
-            "format": "rawvideo", "pix_fmt": "bgr24", "video_size": (width, height), "framerate": str(plan.rate)
-        }  # fmt: skip
+            "format": "rawvideo",
+            "pix_fmt": "bgr24",
+            "video_size": (width, height),
+            "framerate": str(plan.rate),
+        }
     if plan.offset:
         source["itsoffset"] = f"{plan.offset:.6f}"
     streams = [ffmpeg.input("pipe:0", **source)["0"]]
@@ -134,7 +137,7 @@ def _clock_options(plan: EncodingPlan) -> dict[str, Any]:
 
 @contextlib.contextmanager
 def _feeder(plan: EncodingPlan, process: subprocess.Popen[bytes]) -> Iterator[Callable[[np.ndarray], object]]:
-    """A function that hands frames to ffmpeg: bare pixels at a constant rate, else NUT, which carries their times."""
+    """A function that hands frames to ffmpeg: bare pixels at a constant rate, else NUT with their times."""
     if plan.timeline is None:
         yield lambda frame: process.stdin.write(frame.data)
         return

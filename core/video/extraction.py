@@ -1,13 +1,15 @@
 """A video into numbered images, whole frames only, resumable.
 
-A small file in the folder (`.frames.json`) says which video the frames are of and whether all are there. ffmpeg writes
-each image under another name and renames it, so a frame that has its number is complete even after a power cut or a
-kill; going on then means decoding up to the last frame that is there and writing from it on.
+A small file in the folder (`.frames.json`) says which video the frames are of and whether all are there.
+ffmpeg writes each image under another name and renames it, so a frame that has its number is complete even
+after a power cut or a kill; going on then means decoding up to the last frame that is there and writing from
+it on.
 """
 
 from __future__ import annotations
 
 import hashlib
+import itertools
 import re
 import shutil
 import tempfile
@@ -61,8 +63,9 @@ class Request:
 class FolderState:
     """What is in the output folder already.
 
-    `kind` is `empty`, `complete`, `unfinished` (interrupted, `present` frames are good), `incomplete` (finished once,
-    `missing` have gone since) or `foreign` (numbered images of something else, described by `origin`).
+    `kind` is `empty`, `complete`, `unfinished` (interrupted, `present` frames are good), `incomplete`
+    (finished once, `missing` have gone since) or `foreign` (numbered images of something else, described by
+    `origin`).
     """
 
     kind: str
@@ -142,7 +145,7 @@ def restore_frames(
     suffix: str = ".png",
     on_frames: OnFrames | None = None,
 ) -> int:
-    """Write only the frames numbered `missing` (from 1, rising); no other file is touched. Returns their number."""
+    """Write only the frames numbered `missing` (from 1, rising), touch no other; how many are there now."""
     if not missing:
         return 0
     ranges = merge_ranges(missing, MAX_RANGES)
@@ -167,7 +170,7 @@ def remove_frames(frames: tuple[Path, ...], folder: Path) -> None:
 
 def merge_ranges(numbers: tuple[int, ...], limit: int) -> list[tuple[int, int]]:
     """Rising numbers as inclusive ranges, at most `limit`: the narrowest gaps are bridged."""
-    gaps = [(b - a, i) for i, (a, b) in enumerate(zip(numbers, numbers[1:])) if b - a > 1]
+    gaps = [(b - a, i) for i, (a, b) in enumerate(itertools.pairwise(numbers)) if b - a > 1]
     kept = sorted(i for _, i in sorted(gaps, reverse=True)[: limit - 1])
     starts = [0] + [i + 1 for i in kept]
     ends = [*kept, len(numbers) - 1]

@@ -1,4 +1,4 @@
-"""Deciding how a folder of frames becomes a film: rate or times, sound, colours, size. Nothing is written here."""
+"""Deciding how a folder of frames becomes a film: times, sound, colours, size. Nothing is written here."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from core.video.timeline import Timeline, constant_timeline, read_timeline
 
 DEFAULT_BITRATE = 16  # Mbit/s, as in DFL
 DEFAULT_RATE = Fraction(25)
+MAX_REPEATED_RATE = Fraction(60)  # the nominal rate of a varying one can be 1000
 SMALL_OFFSET = 0.0005  # seconds; below it a late start of the film is rounding
 
 
@@ -24,7 +25,6 @@ SMALL_OFFSET = 0.0005  # seconds; below it a late start of the film is rounding
 class EncodingPlan:
     """All that `encode_sequence` needs; `notes` are what the user should know of the choices."""
 
-    # The film starts `offset` seconds after its sound; `timeline` is None where `rate` says all there is to say.
     images: tuple[Path, ...]
     output: Path
     container: Container
@@ -32,13 +32,13 @@ class EncodingPlan:
     bitrate: int
     size: tuple[int, int]
     rate: Fraction
-    timeline: Timeline | None
-    offset: float
+    timeline: Timeline | None  # None where `rate` says it all
+    offset: float  # seconds from the start of the sound to the first frame
     colour: ColourTags
     pixel_aspect: Fraction
     sound_file: Path | None
     sound: AudioStream | None
-    length: float | None
+    length: float | None  # seconds at which the sound is cut off
     notes: tuple[str, ...]
 
     @property
@@ -135,19 +135,20 @@ def _choose_clock(
         return rate, None
     if count != len(timeline):
         notes.append(
-            f"WARNING: {count} frames, but the reference video has {len(timeline)}: the result lasts "
-            f"{count / float(usual):.2f} s instead of {len(timeline) / float(usual):.2f} s and may not fit its sound; "
-            "if the frames were extracted at another rate, give it with --fps"
+            f"WARNING: {count} frames, but the reference video has {len(timeline)}: the result "
+            f"lasts {count / float(usual):.2f} s instead of {len(timeline) / float(usual):.2f} s and may "
+            "not fit its sound; if the frames were extracted at another rate, give it with --fps"
         )
         return usual, None
     if constant is not None:
         return constant, None
     if not container.has_times:
+        fine = min(max(reference.rates, default=usual), MAX_REPEATED_RATE)
         notes.append(
-            f"the reference video has a varying frame rate, which {container.suffix} cannot hold: frames are repeated "
-            f"to make {rate_text(reference.rates[0])} per second; choose .mp4 or .mkv to keep the times"
+            f"the reference video has a varying frame rate, which {container.suffix} cannot hold: frames are "
+            f"repeated to make {rate_text(fine)} per second; choose .mp4 or .mkv to keep the times"
         )
-        return reference.rates[0], timeline
+        return fine, timeline
     notes.append("the reference video has a varying frame rate: each frame keeps its time")
     return usual, timeline
 

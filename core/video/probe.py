@@ -39,9 +39,9 @@ class AudioStream:
 class VideoInfo:
     """The first film in a file.
 
-    `width` and `height` are as seen: rotation is applied, the shape of pixels (`pixel_aspect`) is not. `start` and
-    `duration` are in seconds, `start` counted from the earliest stream of the file. `frames` is what the container
-    says, None if it does not.
+    `width` and `height` are as seen: rotation is applied, the shape of pixels (`pixel_aspect`) is not.
+    `start` and `duration` are in seconds, `start` counted from the earliest stream of the file. `frames` is
+    what the container says, None if it does not.
     """
 
     path: Path
@@ -122,11 +122,14 @@ def probe(path: Path) -> VideoInfo:
             start=max(0.0, _seconds(stream.start_time, stream) - origin),
             stream_index=stream.index,
             colour=ColourTags.from_codes(
-                int(context.colorspace), int(context.color_primaries), int(context.color_trc), int(context.color_range)
+                int(context.colorspace),
+                int(context.color_primaries),
+                int(context.color_trc),
+                int(context.color_range),
             ),
             audio=tuple(_audio_streams(container, origin)),
             metadata=dict(container.metadata),
-        )  # fmt: skip
+        )
 
 
 def _film(container: Any, path: Path) -> Any:

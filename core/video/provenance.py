@@ -1,7 +1,8 @@
 """Saying in the file that its faces were made by a trained model (IPTC digital source type).
 
-Films carry it in the metadata of their container (`DigitalSourceType`, and `comment`, which is all that AVI knows);
-pictures in an XMP packet. It tells honest programs what they show; it is no protection against removal.
+Films carry it in the metadata of their container (`DigitalSourceType`, and `comment`, which is all that AVI
+knows); pictures in an XMP packet. It tells honest programs what they show; it is no protection against
+removal.
 """
 
 from __future__ import annotations
@@ -59,7 +60,7 @@ def read_source_type(path: Path) -> str | None:
 
 
 def mark_image(data: bytes, name: str = "image") -> bytes:
-    """The bytes of a PNG or JPEG file with an XMP packet that names the digital source type; pixels are untouched.
+    """The bytes of a PNG or JPEG file with an XMP packet that names the digital source type added.
 
     Raises:
         FileFormatError: Neither PNG nor JPEG.

@@ -22,7 +22,7 @@ MAX_TAIL = 300
 
 
 def file_url(path: Path) -> str:
-    """`path` as ffmpeg takes it whatever it holds: a colon would else be read as a protocol, a dash as a flag."""
+    """`path` as ffmpeg takes it whatever it holds: a colon would be read as a protocol, a dash as a flag."""
     return f"file:{Path(path).absolute()}"
 
 
@@ -52,8 +52,8 @@ def running(
 ) -> Iterator[subprocess.Popen[bytes]]:
     """Start ffmpeg with its standard output (and, with `pipe_in`, its input) piped.
 
-    Left normally, the input is closed and the end awaited. Left by an exception, an interruption included, ffmpeg
-    is killed. A pipe that breaks because ffmpeg gave up is reported as ffmpeg's failure.
+    Left normally, the input is closed and the end awaited. Left by an exception, an interruption included,
+    ffmpeg is killed. A pipe that breaks because ffmpeg gave up is reported as ffmpeg's failure.
 
     Raises:
         VideoError: ffmpeg failed.

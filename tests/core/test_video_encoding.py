@@ -86,8 +86,8 @@ def test_colours_and_tags_survive_the_round_trip(tmp_path, matrix, range_, shown
     tags = ["-colorspace", matrix, "-color_primaries", "bt709", "-color_trc", "bt709", "-color_range", range_]
     tags = tags if matrix else []
     clip = tmp_path / "a.mp4"
-    ffmpeg("-f", "rawvideo", "-pix_fmt", "yuv420p", *tags, "-s", "64x48", "-i", tmp_path / "raw", "-c:v", "libx264",
-           "-qp", "0", *tags, clip)  # fmt: skip
+    ffmpeg("-f", "rawvideo", "-pix_fmt", "yuv420p", *tags, "-s", "64x48", "-i", tmp_path / "raw",
+           "-c:v", "libx264", "-qp", "0", *tags, clip)  # fmt: skip
     _, _, done = round_trip(clip, tmp_path, suffix)
     assert done.colour.matrix == shown
     assert done.colour.scale_range == (range_ or "tv")
@@ -132,7 +132,7 @@ def test_varying_times_are_kept(tmp_path, suffix):
 
 def test_avi_repeats_frames_of_a_varying_rate_to_keep_the_length(tmp_path):
     clip = make_clip(tmp_path / "v.mp4", frames=40, options=VARYING)
-    info, plan, done = round_trip(clip, tmp_path, ".avi", include_audio=True)
+    _, plan, done = round_trip(clip, tmp_path, ".avi", include_audio=True)
     assert any("varying" in note for note in plan.notes)
     times = frame_times(done.path)
     assert times[-1] - times[0] == pytest.approx(frame_times(clip)[-1], abs=1 / 25)
@@ -140,7 +140,8 @@ def test_avi_repeats_frames_of_a_varying_rate_to_keep_the_length(tmp_path):
 
 def test_a_film_that_starts_after_its_sound_still_does(tmp_path):
     clip = tmp_path / "late.mkv"
-    ffmpeg("-itsoffset", "0.2", "-i", make_clip(tmp_path / "a.mp4", sound=False), "-f", "lavfi", "-t", "0.7", "-i", "sine",
+    film = make_clip(tmp_path / "a.mp4", sound=False)
+    ffmpeg("-itsoffset", "0.2", "-i", film, "-f", "lavfi", "-t", "0.7", "-i", "sine",
            "-c:v", "copy", "-c:a", "aac", clip)  # fmt: skip
     info, _, done = round_trip(clip, tmp_path, ".mp4", include_audio=True)
     assert info.start == pytest.approx(

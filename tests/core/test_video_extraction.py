@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import itertools
 from fractions import Fraction
 
 import numpy as np
@@ -111,7 +112,7 @@ def test_a_stopped_extraction_goes_on_to_the_same_frames(tmp_path):
 
     with pytest.raises(KeyboardInterrupt):
         extract_frames(info, stopped, on_frames=stop)
-    # what a killed run leaves: the first frames, one empty after a power cut, and a half one under another name
+    # what a killed run leaves: the first frames, an empty one after a power cut, a half one of another name
     for number in range(1, 13):
         (stopped / f"{number:05}.png").write_bytes((whole / f"{number:05}.png").read_bytes())
     (stopped / "00012.png").write_bytes(b"")
@@ -176,7 +177,7 @@ def test_merged_ranges_cover_all_numbers(numbers, limit):
     ranges = merge_ranges(numbers, limit)
     covered = {n for first, last in ranges for n in range(first, last + 1)}
     assert covered >= set(numbers) and len(ranges) <= limit
-    assert all(a[1] + 1 < b[0] for a, b in zip(ranges, ranges[1:]))
+    assert all(a[1] + 1 < b[0] for a, b in itertools.pairwise(ranges))
     if len(ranges) < limit:
         assert covered == set(numbers)
 
