@@ -30,7 +30,7 @@ from merger.blend import (
     to_uint8,
 )
 from merger.masks import FAINT, combine_masks, shape_mask
-from merger.options import SEAMLESS_MODES, MergeOptions
+from merger.options import BLENDED_MODES, SEAMLESS_MODES, MergeOptions
 from merger.placement import FaceModel, Placement, place_face
 
 USABLE_LEVEL, USABLE_SIDE = 0.1, 4  # a mask whose part above this level is narrower (pixels) is no face
@@ -116,12 +116,13 @@ def merge_frame(
     merged = Merged(frame.copy(), np.zeros(frame.shape[:2], np.uint8))
     if not inputs:
         return merged
-    if degrades_frame(options):
+    blended = options.mode in BLENDED_MODES
+    if blended and degrades_frame(options):
         merged.image = degraded_frame(frame, options)
     for face, prediction in zip(inputs, predictions, strict=True):
         _merge_face_into(merged, frame, face, _clipped(prediction), options)
     merged.altered = options.mode != "original"
-    if options.color_degrade_power and options.mode not in ("original", "raw-rgb"):
+    if blended and options.color_degrade_power:
         merged.image = degraded_colours(merged.image, options)
     return merged
 
@@ -139,12 +140,7 @@ def _raw_predict(
     if not inputs:
         return Merged(np.zeros((side, side, 3), np.uint8), np.zeros((side, side), np.uint8))
     prediction = _clipped(predictions[0])
-    hull = np.zeros((side, side), np.float32)
-    if options.mask_mode == "dst":
-        landmarks = inputs[0].face.landmarks
-        matrix = facelib.transform_mat(landmarks, side, model.face_type)
-        hull = facelib.hull_mask((side, side), facelib.transform_points(landmarks, matrix))[..., 0]
-    grid = combine_masks(options.mask_mode, hull, prediction.src_mask[..., 0], prediction.dst_mask[..., 0])
+    grid = _combined_mask(inputs[0], prediction, options)
     mask = cv2.resize(grid, (side, side), interpolation=cv2.INTER_CUBIC)
     image = to_uint8(prediction.face, options.dfl_exact)
     return Merged(image, to_uint8(mask, options.dfl_exact), altered=True)
@@ -183,16 +179,23 @@ def _merge_face_into(
 
 def _square_mask(face: FaceInput, prediction: Prediction, options: MergeOptions) -> np.ndarray:
     """(4R, 4R) float32 mask of the face square, shaped unless the mode is a raw one."""
-    hull = None
-    if options.mask_mode == "dst":
-        region = face.placement.region
-        # Whole pixels before the shift, so that the outline is that of the frame's pixels.
-        landmarks = np.trunc(face.face.landmarks) - (region.left, region.top)
-        hull = face.placement.face_of(facelib.hull_mask(region.size[::-1], landmarks))[..., 0]
-    grid = combine_masks(options.mask_mode, hull, prediction.src_mask[..., 0], prediction.dst_mask[..., 0])
+    grid = _combined_mask(face, prediction, options)
     if options.mode == "raw-rgb":
         return np.clip(grid, 0, 1)
     return shape_mask(grid, options.erode_mask_modifier, options.blur_mask_modifier)
+
+
+def _combined_mask(face: FaceInput, prediction: Prediction, options: MergeOptions) -> np.ndarray:
+    """(4R, 4R) float32 mask that the mask mode asks for."""
+    hull = None
+    if options.mask_mode == "dst":
+        hull = np.zeros(face.square.shape[:2], np.float32)
+        region = face.placement.region
+        if not region.empty:
+            # Whole pixels before the shift, so that the outline is that of the frame's pixels.
+            landmarks = np.trunc(face.face.landmarks) - (region.left, region.top)
+            hull = face.placement.face_of(facelib.hull_mask(region.size[::-1], landmarks))[..., 0]
+    return combine_masks(options.mask_mode, hull, prediction.src_mask[..., 0], prediction.dst_mask[..., 0])
 
 
 def _palette(face: FaceInput, grid: np.ndarray, options: MergeOptions) -> Palette:
