@@ -21,7 +21,7 @@ PYTHON="$VENV/bin/python"
 
 find_python() { # prints a Python that TensorFlow runs on; one that can make environments by itself before one that can't
     local candidate probe
-    for probe in "import ensurepip, venv" "pass"; do
+    for probe in "import ensurepip, venv; ensurepip.version()" "pass"; do
         for candidate in "${FACELAB_PYTHON:-}" python3 python3.12 python3.11 python3.13 python3.10 python; do
             [ -n "$candidate" ] && command -v "$candidate" >/dev/null 2>&1 || continue
             if "$candidate" -c "import sys; $probe; sys.exit(not ((3, 10) <= sys.version_info[:2] <= (3, 13) and sys.maxsize > 2**32))" >/dev/null 2>&1; then

@@ -195,22 +195,21 @@ def make_environment(venv: Path) -> None:
     """Create the environment, by whatever means this Python has (Debian splits off `venv`)."""
     venv.mkdir(parents=True, exist_ok=True)
     (venv / MARK).touch()
-    if _run([sys.executable, "-c", "import ensurepip, venv"], quiet=True):
-        if _run([sys.executable, "-m", "venv", venv]):
-            return
-        raise SetupError(f"{sys.executable} could not make {venv}; see the lines above")
     for command in environment_makers(venv):
         if _run(command, quiet=True):
             return
     if install_debian_venv() and _run([sys.executable, "-m", "venv", venv]):
         return
     name = f"python{sys.version_info[0]}.{sys.version_info[1]}-venv"
-    raise SetupError(f"this Python cannot make environments; run: sudo apt install python3-venv {name}")
+    raise SetupError(f"{sys.executable} cannot make environments; run: sudo apt install python3-venv {name}")
 
 
 def environment_makers(venv: Path) -> list[list[str | Path]]:
-    """Commands that make an environment with pip where `venv` lacks ensurepip."""
-    makers: list[list[str | Path]] = [[sys.executable, "-m", "virtualenv", venv]]
+    """Commands that make an environment with pip, the next one where this Python lacks the one before."""
+    makers: list[list[str | Path]] = [
+        [sys.executable, "-m", "venv", venv],
+        [sys.executable, "-m", "virtualenv", venv],
+    ]
     if uv := shutil.which("uv"):
         makers.append([uv, "venv", "--seed", "--allow-existing", "--python", sys.executable, venv])
     return makers
