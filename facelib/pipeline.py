@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
@@ -17,6 +17,7 @@ from facelib.facemesh import FaceMesh, Mesh, Square, square_around_mesh, square_
 
 LANDMARKERS = ("facemesh",)
 SURE = 0.999  # presence from which the head's turning is beyond doubt
+TILTED = 0.7  # radians; heads tilted by more are looked at from their own side
 STEADY = 0.2  # radians; a crop that turns by less is upright enough
 MOST_RUNS = 5
 PRESENCE = 0.5  # smallest probability of a face, asked on the mesh's own crop
@@ -24,7 +25,8 @@ SMALL_SIDE = 128  # pixels of a mesh's square; smaller faces' landmarks are wort
 SMALL_SAMPLES = 6
 COVERED = 0.5  # meshes that share more of the smaller one's box than this are the same face ...
 APART = 0.4  # ... unless their middles are further apart than this part of the larger one's side
-# A picture without faces is tried lying on its sides and upside down, in DFL's order (clockwise turns).
+# A picture without faces, or with one that seems to lie, is tried on its sides and upside down (clockwise
+# turns, in DFL's order); of what is found both ways the better one stays.
 TURNS = {0: None, 90: cv2.ROTATE_90_CLOCKWISE, 270: cv2.ROTATE_90_COUNTERCLOCKWISE, 180: cv2.ROTATE_180}
 
 
@@ -41,6 +43,15 @@ class DetectedFace:
     rect: tuple[int, int, int, int]
     landmarks: np.ndarray
     score: float
+
+
+@dataclass(frozen=True, eq=False)
+class Candidate:
+    """A box that the mesh took for a face."""
+
+    mesh: Mesh
+    score: float  # presence times the detector's score
+    doubtful: bool  # it may be lying on its side, where detector and mesh are easily wrong about the angle
 
 
 class Pipeline:
@@ -85,14 +96,16 @@ class Pipeline:
         """
         if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
             raise ValueError(f"expected (H, W, 3) uint8 BGR, got {image.shape} {image.dtype}")
+        found: list[Candidate] = []
         for degrees, turn in TURNS.items():
             turned = image if turn is None else cv2.rotate(image, turn)
-            faces = self._upright_faces(turned)
-            if faces:
-                faces = [_turn_back(face, degrees, image.shape) for face in faces]
-                faces.sort(key=lambda face: -_area(face.rect))
-                return faces[: self._max_faces] if self._max_faces else faces
-        return []
+            more = [_turn_back(candidate, degrees, image.shape) for candidate in self._candidates(turned)]
+            found = _without_repeats(found + more)
+            if found and not any(candidate.doubtful for candidate in found):
+                break
+        faces = [self._describe(image, candidate) for candidate in found]
+        faces.sort(key=lambda face: -_area(face.rect))
+        return faces[: self._max_faces] if self._max_faces else faces
 
     def faces_batch(
         self, images: Sequence[np.ndarray], threads: int | None = None
@@ -104,28 +117,29 @@ class Pipeline:
         with ThreadPoolExecutor(threads) as pool:
             return list(pool.map(self.faces, images))
 
-    def _upright_faces(self, image: np.ndarray) -> list[DetectedFace]:
-        verified = [pair for pair in (self._verify(image, d) for d in self._detector.detect(image)) if pair]
-        return [self._describe(image, mesh, score) for mesh, score in _without_repeats(verified)]
+    def _candidates(self, image: np.ndarray) -> list[Candidate]:
+        """Boxes of the detector in which the mesh sees a face."""
+        verified = (self._verify(image, detection) for detection in self._detector.detect(image))
+        return [candidate for candidate in verified if candidate is not None]
 
-    def _verify(self, image: np.ndarray, detection: Detection) -> tuple[Mesh, float] | None:
-        """The mesh in a box and its score, or None where a second look shows no face.
+    def _verify(self, image: np.ndarray, detection: Detection) -> Candidate | None:
+        """The mesh in a box, or None where a second look shows no face.
 
         The presence on the detector's own box is not trusted: it is high on some things that are no faces,
         and falls once the crop follows the points found there. Faces lying down or upside down are often
-        boxed, but with the angle of an upright one, so a mesh that is not sure is tried the other ways around
-        too.
+        boxed with the angle of upright ones, so a mesh that is not sure is tried the other ways around too.
         """
         square = square_around_rect(detection.rect, detection.angle)
-        best = self._settle(image, square)
-        if best.presence < SURE:
+        first = best = self._settle(image, square)
+        if first.presence < SURE:
             for quarter in (1, 3, 2):
                 other = self._settle(image, square.moved(0, 0, quarter * np.pi / 2))
                 if other.presence > max(best.presence, SURE):
                     best = other
         if best.presence <= PRESENCE:
             return None
-        return best, best.presence * detection.score
+        tilt = abs(square_around_mesh(best.points).angle)
+        return Candidate(best, best.presence * detection.score, first.presence < SURE or tilt > TILTED)
 
     def _settle(self, image: np.ndarray, square: Square) -> Mesh:
         """The mesh on the crop that its own points ask for; run again while they still turn the crop."""
@@ -138,15 +152,16 @@ class Pipeline:
             square = following
         return mesh
 
-    def _describe(self, image: np.ndarray, mesh: Mesh, score: float) -> DetectedFace:
-        square = square_around_mesh(mesh.points)
+    def _describe(self, image: np.ndarray, candidate: Candidate) -> DetectedFace:
+        square = square_around_mesh(candidate.mesh.points)
         shifts = self._small_shifts if square.side < SMALL_SIDE else self._shifts
         found = [
             self._mesh.landmarks(image, square.moved(*shift), mirrored=bool(number % 2))
             for number, shift in enumerate(shifts)
         ]
         landmarks = np.mean(found, axis=0).astype(np.float32)
-        return DetectedFace(_rect_inside(mesh.rect, image.shape), landmarks, score)
+        rect = _rect_inside(candidate.mesh.rect, image.shape)
+        return DetectedFace(rect, landmarks, candidate.score)
 
 
 def _crop_shifts(samples: int) -> list[tuple[float, float, float]]:
@@ -158,16 +173,15 @@ def _crop_shifts(samples: int) -> list[tuple[float, float, float]]:
     return [(0.0, 0.0, 0.0)] * min(samples, 2) + moves
 
 
-def _without_repeats(meshes: list[tuple[Mesh, float]]) -> list[tuple[Mesh, float]]:
-    """Drop every mesh that is the same face as a better one: boxes beside a face slide onto it when cropped
-    again.
+def _without_repeats(candidates: list[Candidate]) -> list[Candidate]:
+    """Drop every mesh that is the same face as a better one: boxes beside a face slide onto it.
 
     Two people cheek to cheek overlap as well, but the middles of their faces are further apart.
     """
-    kept: list[tuple[Mesh, float]] = []
-    for mesh, score in sorted(meshes, key=lambda pair: -pair[1]):
-        if not any(_same_face(mesh.rect, other.rect) for other, _ in kept):
-            kept.append((mesh, score))
+    kept: list[Candidate] = []
+    for candidate in sorted(candidates, key=lambda c: -c.score):
+        if not any(_same_face(candidate.mesh.rect, other.mesh.rect) for other in kept):
+            kept.append(candidate)
     return kept
 
 
@@ -190,20 +204,11 @@ def _area(rect: tuple[int, int, int, int]) -> int:
     return (rect[2] - rect[0]) * (rect[3] - rect[1])
 
 
-def _turn_back(face: DetectedFace, degrees: int, shape: tuple[int, ...]) -> DetectedFace:
+def _turn_back(candidate: Candidate, degrees: int, shape: tuple[int, ...]) -> Candidate:
     """A face found in the image turned clockwise by `degrees`, in the image itself of `shape`."""
     if degrees == 0:
-        return face
+        return candidate
     height, width = shape[:2]
-
-    def back(points: np.ndarray) -> np.ndarray:
-        x, y = points[:, 0], points[:, 1]
-        if degrees == 90:
-            return np.stack([y, height - 1 - x], axis=1)
-        if degrees == 180:
-            return np.stack([width - 1 - x, height - 1 - y], axis=1)
-        return np.stack([width - 1 - y, x], axis=1)
-
-    corners = back(np.array(face.rect, np.float64).reshape(2, 2))
-    rect = np.concatenate([corners.min(axis=0), corners.max(axis=0)])
-    return DetectedFace(_rect_inside(rect, shape), back(face.landmarks).astype(np.float32), face.score)
+    x, y = candidate.mesh.points.T
+    points = {90: (y, height - 1 - x), 180: (width - 1 - x, height - 1 - y), 270: (width - 1 - y, x)}[degrees]
+    return replace(candidate, mesh=replace(candidate.mesh, points=np.stack(points, axis=1)), doubtful=False)

@@ -232,7 +232,7 @@ def _extract(
     pipeline = Pipeline(options.detector, options.landmarker, max_faces=options.max_faces_from_image)
     face_type = FACE_TYPES[options.face_type]
     target = Target(output, debug, face_type, options.image_size, options.jpeg_quality)
-    threads = min(cpu_count(), len(frames))
+    threads = min(cpu_count() + 1, len(frames))  # one more than cores: some wait for the disk
     print(f"Finding faces with {pipeline.name} on {threads} threads.", flush=True)
     settings = {name: getattr(options, name) for name in _COMPARED}
     with LogWriter(output, settings) as log, Progress("Extracting faces", len(frames), "frame") as progress:

@@ -130,8 +130,9 @@ def _letterbox(window: np.ndarray) -> tuple[np.ndarray, float, float, float]:
         window, (new_width, new_height), interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
     )
     pad_x, pad_y = (SIDE - new_width) // 2, (SIDE - new_height) // 2
+    rgb = cv2.cvtColor(fitted, cv2.COLOR_BGR2RGB)  # a reversed view is slow to compute with
     tensor = np.full((1, SIDE, SIDE, 3), -1, np.float32)
     inner = tensor[0, pad_y : pad_y + new_height, pad_x : pad_x + new_width]
-    np.multiply(fitted[:, :, ::-1], np.float32(2 / 255), out=inner)
+    np.multiply(rgb, np.float32(2 / 255), out=inner)
     inner -= 1
     return tensor, scale, pad_x, pad_y
