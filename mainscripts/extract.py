@@ -126,7 +126,8 @@ def run(args: argparse.Namespace) -> int:
     report.faces.update({name: len(faces) for name, faces in done.items()})
     missing = [frame for frame in frames if frame.name not in done]
     if missing:
-        _extract(missing, output, options, record.done if anew else {}, report)
+        before = record.replaced | (record.done if anew else {})
+        _extract(missing, output, options, before, report, anew)
     else:
         print(f"All {len(frames)} frames were extracted before; empty {output} to begin anew.")
     report.show(frames)
@@ -208,7 +209,12 @@ def _ask_options(prompter: Prompter, defaults: ExtractOptions, given: dict[str, 
 
 
 def _extract(
-    frames: list[Path], output: Path, options: ExtractOptions, before: dict[str, list[str]], report: Report
+    frames: list[Path],
+    output: Path,
+    options: ExtractOptions,
+    before: dict[str, list[str]],
+    report: Report,
+    anew: bool,
 ) -> None:
     """Extract `frames` into `output` and fill the report.
 
@@ -218,6 +224,7 @@ def _extract(
         options: How.
         before: Faces of the run before, by frame, that the new ones replace.
         report: Gets every result.
+        anew: Frames that were done are done again.
     """
     from core.interact.progress import Progress
     from core.paths import require_writable_folder
@@ -235,7 +242,10 @@ def _extract(
     threads = min(cpu_count() + 1, len(frames))  # one more than cores: some wait for the disk
     print(f"Finding faces with {pipeline.name} on {threads} threads.", flush=True)
     settings = {name: getattr(options, name) for name in _COMPARED}
-    with LogWriter(output, settings) as log, Progress("Extracting faces", len(frames), "frame") as progress:
+    with (
+        LogWriter(output, settings, anew) as log,
+        Progress("Extracting faces", len(frames), "frame") as progress,
+    ):
         results = extract_frames(frames, pipeline, target, threads)
         with contextlib.closing(results):  # an interruption ends the threads before it goes on
             for result in results:

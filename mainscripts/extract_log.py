@@ -1,7 +1,8 @@
 """The record of an extraction, kept beside the faces: what was done, so that a stopped run goes on where it
 was.
 
-`<output>/.extract.jsonl` holds one JSON object a line: `{"settings": {...}}` at the start of every run, then
+`<output>/.extract.jsonl` holds one JSON object a line: `{"settings": {...}}` at the start of every run (with
+`"anew": true` where it does again what was done), then
 `{"frame": "00001.png", "faces": ["00001_0.jpg"]}` for each finished frame, also those without a face. A line
 is written after the frame's files, so a frame that was cut off is simply done again.
 """
@@ -29,11 +30,13 @@ class Record:
     Attributes:
         settings: Those of the latest run; empty where no log tells.
         done: Names of the frames finished, with the names of their faces.
+        replaced: Frames that a run is to do again, and did not come to yet, with the names of their old faces.
         logged: Whether a log tells, and not just the faces.
     """
 
     settings: dict[str, Any] = field(default_factory=dict)
     done: dict[str, list[str]] = field(default_factory=dict)
+    replaced: dict[str, list[str]] = field(default_factory=dict)
     logged: bool = False
 
 
@@ -46,7 +49,7 @@ def read_record(output: Path, frames: list[Path]) -> Record:
     """
     record = _read_log(output / LOG_NAME)
     if record.logged:
-        faces = [name for names in record.done.values() for name in names]
+        faces = [name for names in [*record.done.values(), *record.replaced.values()] for name in names]
         if faces and not any((output / name).exists() for name in faces):
             return Record()
         return record
@@ -68,8 +71,12 @@ def _read_log(path: Path) -> Record:
             continue
         if isinstance(entry.get("settings"), dict):
             record.settings, record.logged = entry["settings"], True
+            if entry.get("anew"):
+                record.replaced.update(record.done)
+                record.done = {}
         elif isinstance(entry.get("frame"), str) and isinstance(entry.get("faces"), list):
             record.done[entry["frame"]] = [name for name in entry["faces"] if isinstance(name, str)]
+            record.replaced.pop(entry["frame"], None)
             record.logged = True
     return record
 
@@ -101,9 +108,10 @@ def _source_of(face: Path) -> str | None:
 class LogWriter:
     """Appends to the log; a context manager."""
 
-    def __init__(self, output: Path, settings: dict[str, Any]) -> None:
+    def __init__(self, output: Path, settings: dict[str, Any], anew: bool = False) -> None:
+        """Log to `output`; `anew` says that frames done before are to be done again."""
         self._path = output / LOG_NAME
-        self._settings = settings
+        self._header = {"settings": settings} | ({"anew": True} if anew else {})
         self._file: IO[bytes] | None = None
 
     def __enter__(self) -> LogWriter:
@@ -114,7 +122,7 @@ class LogWriter:
                 torn = file.read(1) != b"\n"
             if torn:  # the last line was cut off: do not let the next one run into it
                 self._file.write(b"\n")
-        self._append({"settings": self._settings})
+        self._append(self._header)
         return self
 
     def __exit__(self, *_: object) -> None:
