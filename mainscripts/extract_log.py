@@ -30,7 +30,7 @@ class Record:
     Attributes:
         settings: Those of the latest run; empty where no log tells.
         done: Names of the frames finished, with the names of their faces.
-        replaced: Frames that a run is to do again, and did not come to yet, with the names of their old faces.
+        replaced: Frames that a run is to do again and did not come to yet, with their old faces.
         logged: Whether a log tells, and not just the faces.
     """
 
