@@ -5,7 +5,7 @@ rem that it is made from; FACELAB_NO_WSL=1 stays in Windows, FACELAB_NO_PAUSE=1 
 rem No blocks in parentheses here: folders may have them in their names, and cmd would trip.
 chcp 65001 >nul
 set "PYTHONUTF8=1"
-if not defined TF_CPP_MIN_LOG_LEVEL set "TF_CPP_MIN_LOG_LEVEL=2"
+if not defined TF_CPP_MIN_LOG_LEVEL set "TF_CPP_MIN_LOG_LEVEL=3"
 set "HANDED_OVER="
 set "HERE=%~dp0"
 for %%I in ("%HERE%..") do set "REPO=%%~fI"

@@ -4,7 +4,7 @@
 set -e
 FACELAB_STARTED="${FACELAB_STARTED:-$(date +%s)}"
 export FACELAB_STARTED PYTHONUTF8=1
-export TF_CPP_MIN_LOG_LEVEL="${TF_CPP_MIN_LOG_LEVEL:-2}" # TensorFlow's errors, not its remarks
+export TF_CPP_MIN_LOG_LEVEL="${TF_CPP_MIN_LOG_LEVEL:-3}" # what matters of it, TensorFlow also raises
 HERE="$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd -P)"
 REPO="$(dirname "$HERE")"
 WORKSPACE="${FACELAB_WORKSPACE:-$REPO/workspace}"
