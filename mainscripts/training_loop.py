@@ -281,6 +281,7 @@ class Trainer:
     def _save_last(self) -> bool:
         """The save at the end; a collapse found only now leaves the last good one in place."""
         if self._saved_at == self.model.iteration and self.store.exists():
+            self.console.say(f"The model is saved, at iteration {self._saved_at}.")
             return True
         if not self._weights_are_finite():
             self.console.say(f"Not saved: the weights are not numbers. The save at {self._saved_at} is kept.")
