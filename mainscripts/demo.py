@@ -47,12 +47,26 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Do all steps, print where the results are, and return the exit code."""
+    previous = signal.signal(signal.SIGTERM, _interrupt)  # no step may outlive us
+    try:
+        return _run(args)
+    finally:
+        signal.signal(signal.SIGTERM, previous)
+
+
+def _interrupt(*_: object) -> None:
+    raise KeyboardInterrupt
+
+
+def _run(args: argparse.Namespace) -> int:
     if len(args.clips) not in (0, 2):
         raise UsageError(f"give two clips, SRC and DST, or none; {len(args.clips)} given")
     started = time.monotonic()
     deadline = started + 60 * args.minutes - _setup_seconds()
     for clip in args.clips:
         require_file(clip, "clip")
+        if args.workspace_dir.resolve() in clip.resolve().parents:
+            raise UsageError(f"{clip}: lies in the folder that the demo empties; move it out first")
     work = _fresh_folder(args.workspace_dir.absolute())
     clips = _take_clips(args.clips, work) if args.clips else _draw_clips(work)
     for side, clip in clips.items():
@@ -168,20 +182,24 @@ def _train(work: Path, seconds: float) -> None:
     _announce(f"train {MODEL} for {seconds / 60:.1f} minutes")
     words = ("--training-data-src-dir", work / "data_src" / "aligned", "--training-data-dst-dir",
              work / "data_dst" / "aligned", "--model-dir", work / "model", "--model", MODEL)  # fmt: skip
-    windows = os.name == "nt"
-    flags = subprocess.CREATE_NEW_PROCESS_GROUP if windows else 0
+    flags = subprocess.CREATE_NEW_PROCESS_GROUP if os.name == "nt" else 0
     trainer = subprocess.Popen(_command("train", *words), creationflags=flags)
     try:
         code = trainer.wait(timeout=seconds)
     except subprocess.TimeoutExpired:
-        trainer.send_signal(signal.CTRL_BREAK_EVENT if windows else signal.SIGTERM)
-        code = trainer.wait()
-        code = 0 if code == 130 else code
+        code = _stop(trainer)
     except KeyboardInterrupt:
-        trainer.wait()  # Ctrl-C went to it as well: it saves first
+        _stop(trainer)
         raise
     if code != 0:
         raise SwapError(f"train ended with exit code {code}, see above")
+
+
+def _stop(trainer: subprocess.Popen) -> int:
+    """Tell the trainer to save and end, and wait for it; its exit code, 0 where it was only interrupted."""
+    trainer.send_signal(signal.CTRL_BREAK_EVENT if os.name == "nt" else signal.SIGTERM)
+    code = trainer.wait()
+    return 0 if code == 130 else code
 
 
 def write_contact_sheet(work: Path) -> Path:

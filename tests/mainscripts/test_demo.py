@@ -37,6 +37,14 @@ def test_the_folder_of_an_earlier_demo_is_emptied(tmp_path):
     assert not (demo._fresh_folder(work) / "result.mp4").exists()
 
 
+def test_a_clip_in_the_folder_to_be_emptied_is_refused(tmp_path, clip, capsys):
+    work = demo._fresh_folder(tmp_path / "work")
+    inside = work / "data_src.mp4"
+    inside.write_bytes(clip.read_bytes())
+    assert main.main(["demo", str(clip), str(inside), "--workspace-dir", str(work)]) == 2
+    assert "move it out" in capsys.readouterr().err and inside.exists()
+
+
 def test_a_short_clip_is_taken_whole(tmp_path, clip):
     clips = demo._take_clips([clip, clip], tmp_path)
     assert {name: path.name for name, path in clips.items()} == {
