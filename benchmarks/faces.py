@@ -77,7 +77,7 @@ def measure_clip(pipeline: Pipeline, path: Path, goal: float, every: int) -> boo
     flush()
     counts = Counter(len(faces) for faces in results)
     share = counts[1] / len(results)
-    wrong = misplaced([faces[0] if faces else None for faces in results])
+    wrong = misplaced([faces[0] if faces else None for faces in results], PATH // every)
     lowest = min((faces[0].score for faces in results if faces), default=0.0)
     print(
         f"{path.stem}: exactly one face in {share:.1%} of {len(results)} frames (goal {goal:.0%}), "
@@ -87,8 +87,8 @@ def measure_clip(pipeline: Pipeline, path: Path, goal: float, every: int) -> boo
     return share >= goal and wrong == 0
 
 
-def misplaced(track: list[DetectedFace | None]) -> int:
-    """Faces of a clip with one person that lie off the path which the median of their neighbours draws."""
+def misplaced(track: list[DetectedFace | None], reach: int) -> int:
+    """Faces of one person's clip off the path that the median of `reach` neighbours on either side draws."""
     found = [face for face in track if face is not None]
     if not found:
         return 0
@@ -96,7 +96,7 @@ def misplaced(track: list[DetectedFace | None]) -> int:
     centres, widths = (rects[:, :2] + rects[:, 2:]) / 2, rects[:, 2] - rects[:, 0]
     wrong = 0
     for number in range(len(found)):
-        near = slice(max(0, number - PATH), number + PATH + 1)
+        near = slice(max(0, number - reach), number + reach + 1)
         away = np.linalg.norm(centres[number] - np.median(centres[near], axis=0))
         ratio = widths[number] / np.median(widths[near])
         wrong += bool(away > JUMP * np.median(widths[near]) or not 0.6 < ratio < 1.7)
