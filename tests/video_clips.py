@@ -25,6 +25,15 @@ def ffmpeg(*arguments: object) -> None:
     subprocess.run(command, check=True, capture_output=True, timeout=60)
 
 
+def tag_filter(matrix: str, range_: str = "tv", primaries: str = "bt709", transfer: str = "bt709") -> str:
+    """Filter that tags frames, which new ffmpeg believes over the options of the encoder."""
+    return f"setparams=colorspace={matrix}:range={range_}:color_primaries={primaries}:color_trc={transfer}"
+
+
+TAGS_709 = ["-vf", tag_filter("bt709"), "-colorspace", "bt709", "-color_range", "tv"]
+TAGS_709 += ["-color_primaries", "bt709", "-color_trc", "bt709"]
+
+
 def make_clip(
     path: Path,
     frames: int = 12,

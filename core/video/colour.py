@@ -63,6 +63,15 @@ SCALE_MATRICES = {
 UNTAGGED_MATRIX = "bt601"
 # Without accurate_rnd the conversion darkens by up to 2 levels; the others keep chroma at full resolution.
 SCALE_FLAGS = "bicubic+accurate_rnd+full_chroma_int+full_chroma_inp"
+# From 16..235 to 0..255 at 16 bits. swscale's own conversion of RGB to full range, from ffmpeg 7 or so on,
+# rounds
+# chroma down: the pictures become half a level greener each time. 65280 is 255 * 256; 56064 and 57344 are the
+# spans
+# of luma and chroma, 219 * 256 and 224 * 256.
+TV_TO_PC = (
+    "lutyuv=y=(val-4096)*65280/56064:u=(val-32768)*65280/57344+32768:v=(val-32768)*65280/57344+32768,"
+    "setparams=range=pc"
+)
 
 
 @dataclass(frozen=True)
@@ -121,13 +130,17 @@ class ColourTags:
         return f"scale={matrix}out_range=pc:flags={SCALE_FLAGS},format=rgb24"
 
     def from_rgb(self, pixel_format: str) -> str:
-        """Filter from 8-bit RGB to `pixel_format`, with the matrix and range of these tags, and tagged so."""
-        matrix = "unknown" if self.matrix == UNSPECIFIED else self.matrix
-        range_ = self.scale_range
-        return (
-            f"scale=out_color_matrix={self.scale_matrix}:in_range=pc:out_range={range_}:flags={SCALE_FLAGS},"
-            f"format={pixel_format},setparams=colorspace={matrix}:range={range_}"
-        )
+        """Filter from 8-bit RGB to YUV of `pixel_format`, with the matrix, range and labels of these tags."""
+        to_yuv = f"scale=out_color_matrix={self.scale_matrix}:in_range=pc:out_range=tv:flags={SCALE_FLAGS}"
+        if self.scale_range == "pc":
+            to_yuv += f",format=yuv444p16le,{TV_TO_PC},scale=in_range=pc:out_range=pc:flags={SCALE_FLAGS}"
+        tags = f"setparams=colorspace={self.matrix}:range={self.scale_range},{self.tag_filter()}"
+        return f"{to_yuv},format={pixel_format},{tags}"
+
+    def tag_filter(self) -> str:
+        """Filter that labels frames with primaries and transfer; new ffmpeg believes frames, not options."""
+        return f"setparams=color_primaries={self.primaries}:color_trc={self.transfer}"
 
 
 SDR_TAGS = ColourTags("bt709", "bt709", "bt709", "tv")  # what players expect of a video that has no reference
+JPEG_TAGS = ColourTags("smpte170m", range="pc")  # the one meaning that colours have in a JPEG file

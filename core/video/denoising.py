@@ -133,9 +133,9 @@ def _build_spec(width: int, height: int, factor: int) -> Any:
     )
     # 16 bits between the two conversions: rounding there would be added to the noise
     filters = (
-        f"scale=out_color_matrix=bt709:out_range=pc:flags={SCALE_FLAGS},format=yuv444p16le,"
+        f"scale=out_color_matrix=bt709:in_range=pc:out_range=tv:flags={SCALE_FLAGS},format=yuv444p16le,"
         f"hqdn3d={factor}:{factor}:{TEMPORAL}:{TEMPORAL},"
-        f"scale=in_color_matrix=bt709:in_range=pc:out_range=pc:flags={SCALE_FLAGS},format=bgr24"
+        f"scale=in_color_matrix=bt709:in_range=tv:out_range=pc:flags={SCALE_FLAGS},format=bgr24"
     )
     return ffmpeg.output(
         source, "pipe:1", vf=filters, format="rawvideo", pix_fmt="bgr24", fps_mode="passthrough"

@@ -108,6 +108,7 @@ def _picture_options(plan: EncodingPlan) -> dict[str, Any]:
         options = dict(plan.container.lossless)
         options["pix_fmt"] = plan.container.lossless_format
         options |= plan.colour.encoder_options(rgb=True)
+        filters.append(plan.colour.tag_filter())
     else:
         filters.append(plan.colour.from_rgb("yuv420p"))
         options = {**plan.container.lossy, "b:v": f"{plan.bitrate}M", **plan.colour.encoder_options()}

@@ -20,6 +20,7 @@ from pathlib import Path
 from core import storage
 from core.errors import FileFormatError, SwapError, VideoError
 from core.paths import list_images, require_writable_folder
+from core.video.colour import JPEG_TAGS
 from core.video.probe import VideoInfo
 from core.video.run import OnFrames, file_url, run
 
@@ -191,10 +192,8 @@ def _write_images(
     filters = [f"fps={fps}"] if fps else []
     filters += [f"select={chosen}"] if chosen else []
     filters.append(info.colour.to_rgb(info.is_rgb))
-    if suffix == ".jpg":  # JPEG has one meaning of YCbCr: BT.601, full range
-        filters.append(
-            "scale=out_color_matrix=bt601:out_range=pc:flags=accurate_rnd+full_chroma_int,format=yuv444p"
-        )
+    if suffix == ".jpg":
+        filters.append(JPEG_TAGS.from_rgb("yuv444p"))
         options = {"q:v": 2, "color_range": "pc", "c:v": "mjpeg"}
     else:
         options = {"c:v": "png", "compression_level": 1}  # ffmpeg's default is 6 times slower for 20 % less

@@ -14,8 +14,12 @@ def noisy_frames(folder, count=10, suffix=".png", shape=(48, 64)):
     """The same soft picture with fresh noise in each frame, and the picture without noise."""
     rng = np.random.default_rng(1)
     folder.mkdir()
-    rows, columns = np.mgrid[: shape[0], : shape[1]]
-    clean = np.stack([60 + rows, 200 - columns, 80 + columns], axis=-1).astype(float)
+    clean = np.empty((*shape, 3))  # patches, not slopes: those the filter drags along, to the right and down
+    clean[: shape[0] // 2], clean[shape[0] // 2 :], clean[:, : shape[1] // 2] = (
+        (80, 150, 110),
+        (60, 200, 90),
+        (140, 90, 70),
+    )
     for number in range(1, count + 1):
         image = np.clip(clean + rng.normal(0, 6, clean.shape), 0, 255).astype(np.uint8)
         write_image(folder / f"frame {number:03}{suffix}", image)

@@ -14,10 +14,18 @@ from core.paths import list_images
 from core.video import encode_sequence, extract_frames, plan_encoding, probe, read_timeline
 from core.video.encoding import remove_stale
 from core.video.provenance import SOURCE_TYPE, mark_image, read_source_type
-from tests.video_clips import VARYING, decoded, ffmpeg, frame_times, make_clip, sound_digest
+from tests.video_clips import (
+    TAGS_709,
+    VARYING,
+    decoded,
+    ffmpeg,
+    frame_times,
+    make_clip,
+    sound_digest,
+    tag_filter,
+)
 
 SUFFIXES = (".mp4", ".mov", ".mkv", ".avi", ".webm")
-TAGS_709 = ["-colorspace", "bt709", "-color_primaries", "bt709", "-color_trc", "bt709", "-color_range", "tv"]
 
 
 def round_trip(clip, folder, suffix=".mp4", **options):
@@ -84,9 +92,9 @@ def test_colours_and_tags_survive_the_round_trip(tmp_path, matrix, range_, shown
     planes = b"".join(bytes([v]) * n for v, n in zip(yuv, (64 * 48, 32 * 24, 32 * 24)))
     (tmp_path / "raw").write_bytes(planes * 5)
     tags = ["-colorspace", matrix, "-color_primaries", "bt709", "-color_trc", "bt709", "-color_range", range_]
-    tags = tags if matrix else []
+    tags = [*tags, "-vf", tag_filter(matrix, range_)] if matrix else []
     clip = tmp_path / "a.mp4"
-    ffmpeg("-f", "rawvideo", "-pix_fmt", "yuv420p", *tags, "-s", "64x48", "-i", tmp_path / "raw",
+    ffmpeg("-f", "rawvideo", "-pix_fmt", "yuv420p", "-s", "64x48", "-i", tmp_path / "raw",
            "-c:v", "libx264", "-qp", "0", *tags, clip)  # fmt: skip
     _, _, done = round_trip(clip, tmp_path, suffix)
     assert done.colour.matrix == shown

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from core.errors import SwapError, UsageError, VideoError
 from core.video import binary, ffmpeg_path, parse_rate, parse_time, probe, read_timeline
 from core.video.timeline import Timeline
-from tests.video_clips import VARYING, ffmpeg, frame_times, make_clip, make_rotated
+from tests.video_clips import TAGS_709, VARYING, ffmpeg, frame_times, make_clip, make_rotated
 
 
 @pytest.mark.parametrize("suffix", [".mp4", ".mov", ".mkv", ".avi", ".webm"])
@@ -35,8 +35,7 @@ def test_rotation_swaps_width_and_height(tmp_path):
 
 
 def test_colour_tags_are_named(tmp_path):
-    tags = ["-colorspace", "bt709", "-color_primaries", "bt709", "-color_trc", "bt709", "-color_range", "tv"]
-    colour = probe(make_clip(tmp_path / "a.mp4", options=tags)).colour
+    colour = probe(make_clip(tmp_path / "a.mp4", options=TAGS_709)).colour
     assert (colour.matrix, colour.primaries, colour.transfer, colour.range) == (
         "bt709",
         "bt709",

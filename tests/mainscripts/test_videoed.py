@@ -26,9 +26,8 @@ def videoed(root):
         command = [sys.executable, str(root / "main.py"), "videoed", *map(str, arguments)]
         command += [] if answers is not None else ["--no-prompt"]
         environment = {**os.environ, "PYTHONUTF8": "1"}
-        return subprocess.run(
-            command, input=answers, capture_output=True, text=True, encoding="utf-8", env=environment, timeout=60
-        )  # fmt: skip
+        pipes = {"capture_output": True, "text": True, "encoding": "utf-8"}
+        return subprocess.run(command, input=answers, env=environment, timeout=60, **pipes)
 
     return run
 
