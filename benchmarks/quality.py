@@ -117,8 +117,8 @@ def extract_clips(clips: Path, work: Path) -> tuple[Path, Path]:
         frames = work / clip.partition(".")[0]
         commands = (
             ("videoed", "extract-video", "--input-file", str(clips / clip), "--output-dir", str(frames)),
-            ("extract", "--input-dir", str(frames), "--output-dir", str(frames / "aligned"), "--detector", "auto"),
-        )  # fmt: skip
+            ("extract", "--input-dir", str(frames), "--output-dir", str(frames / "aligned")),
+        )
         for command in commands:
             subprocess.run([sys.executable, "main.py", *command, "--no-prompt"], cwd=ROOT, check=True)
         found.append(frames / "aligned")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import logging
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,6 +12,7 @@ if TYPE_CHECKING:
     from core.interact.prompts import Prompter
     from mainscripts.training_choice import Choice
     from mainscripts.training_console import Console
+    from models import CheckpointStore
     from models.base import Model
     from samplelib import Faceset
 
@@ -132,7 +134,7 @@ def _open_facesets(args: argparse.Namespace, console: Console) -> dict[str, Face
     return facesets
 
 
-def _scan_progress(console: Console, side: str):
+def _scan_progress(console: Console, side: str) -> Callable[[int, int], None]:
     """Tells how far the scan of a large faceset is, every 5,000 faces."""
     told = 0
 
@@ -145,7 +147,9 @@ def _scan_progress(console: Console, side: str):
     return progress
 
 
-def _make_model(args, chosen: Choice, store, cpu_only: bool, gpus: list[int] | None) -> Model:
+def _make_model(
+    args: argparse.Namespace, chosen: Choice, store: CheckpointStore, cpu_only: bool, gpus: list[int] | None
+) -> Model:
     """A new model (with pretrained weights where asked for) or the saved one; loads TensorFlow."""
     from core.nn import devices
 

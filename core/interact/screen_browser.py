@@ -184,7 +184,9 @@ class BrowserScreen:
             # a page of an earlier run may know a higher version than we do: it gets ours
             self._changed.wait_for(lambda: self._version not in (0, after) or self.closed, WAIT_SECONDS)
             version, image, caption = self._version, self._image, self._caption
-        if image is None or version == after or self.closed:
+        if self.closed:  # the connection would outlive the server
+            return Reply(b"ended", status=410, headers={"Connection": "close"})
+        if image is None or version == after:
             return Reply(status=204)
         with self._encoding:
             if self._jpeg[0] != version:
@@ -278,8 +280,7 @@ async function follow() {
         version = reply.headers.get("X-Version");
         caption.textContent = decodeURIComponent(reply.headers.get("X-Caption")) || document.title;
         caption.className = "";
-      } else if (reply.status !== 204) { await pause(1000); }
-      else { await pause(50); }
+      } else if (reply.status !== 204) { throw new Error(reply.status); }
     } catch (error) {
       caption.textContent = "the program does not answer; it may have ended";
       caption.className = "off";

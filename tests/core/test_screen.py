@@ -75,7 +75,9 @@ def test_a_viewer_waits_for_the_next_image(page):
 
 def test_closing_wakes_waiting_viewers(page):
     threading.Timer(0.2, page.close).start()
-    assert get(page.url + "image?after=0").status == 204
+    with pytest.raises(urllib.error.HTTPError) as err:
+        get(page.url + "image?after=0")
+    assert err.value.code == 410
 
 
 def test_keys_and_mouse_arrive_as_events(page):

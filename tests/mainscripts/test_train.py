@@ -154,7 +154,7 @@ def test_ten_iterations_equal_five_and_five_more_bit_for_bit(drawn_faces, tmp_pa
     """Also: the pipe's lines, the history, the preview, and that a pretrained model starts where it ended."""
     whole, parts = tmp_path / "whole", tmp_path / "parts"
     # the precision is given: on a busy machine the probe of a first run may come out either way
-    fixed = ("--option", "precision=float32")
+    fixed = ("--option", "precision=float32", "--option", "batch_size=2")
     first = run(train_args(drawn_faces, whole, "--no-prompt", "--target-iter", "10", *fixed))
     assert first.returncode == 0, first.stderr
     shown = [LINE.search(line) for line in first.stdout.splitlines()]
