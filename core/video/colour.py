@@ -63,14 +63,12 @@ SCALE_MATRICES = {
 UNTAGGED_MATRIX = "bt601"
 # Without accurate_rnd the conversion darkens by up to 2 levels; the others keep chroma at full resolution.
 SCALE_FLAGS = "bicubic+accurate_rnd+full_chroma_int+full_chroma_inp"
-# From 16..235 to 0..255 at 16 bits. swscale's own conversion of RGB to full range, from ffmpeg 7 or so on,
-# rounds
-# chroma down: the pictures become half a level greener each time. 65280 is 255 * 256; 56064 and 57344 are the
-# spans
-# of luma and chroma, 219 * 256 and 224 * 256.
+# 16..235 to 0..255, from 16 bits to whole values of 8 bits. swscale's own way from RGB to full range rounds
+# chroma down since ffmpeg 7 or so (half a level greener each time), and its way from 16 to 8 bits of full range
+# takes half a level of luma. 56064 and 57344 are the spans of luma and chroma, 219 * 256 and 224 * 256.
 TV_TO_PC = (
-    "lutyuv=y=(val-4096)*65280/56064:u=(val-32768)*65280/57344+32768:v=(val-32768)*65280/57344+32768,"
-    "setparams=range=pc"
+    "lutyuv=y=floor((val-4096)*255/56064+0.5)*256"
+    ":u=floor((val-32768)*255/57344+128.5)*256:v=floor((val-32768)*255/57344+128.5)*256"
 )
 
 
@@ -133,7 +131,8 @@ class ColourTags:
         """Filter from 8-bit RGB to YUV of `pixel_format`, with the matrix, range and labels of these tags."""
         to_yuv = f"scale=out_color_matrix={self.scale_matrix}:in_range=pc:out_range=tv:flags={SCALE_FLAGS}"
         if self.scale_range == "pc":
-            to_yuv += f",format=yuv444p16le,{TV_TO_PC},scale=in_range=pc:out_range=pc:flags={SCALE_FLAGS}"
+            fewer_bits = f"scale=in_range=tv:out_range=tv:flags={SCALE_FLAGS}"  # a mere shift, so labelled
+            to_yuv += f",format={pixel_format}16le,{TV_TO_PC},{fewer_bits}"
         tags = f"setparams=colorspace={self.matrix}:range={self.scale_range},{self.tag_filter()}"
         return f"{to_yuv},format={pixel_format},{tags}"
 
