@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import re
 import sys
-from collections.abc import Sequence
+import tempfile
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from core.errors import UsageError
@@ -15,6 +18,9 @@ ENVIRONMENT = {
     "KERAS_BACKEND": "tensorflow",
 }
 QUIET = {"TF_CPP_MIN_LOG_LEVEL": "3", "GRPC_VERBOSITY": "ERROR"}
+LOG_LINE = re.compile(
+    rb"[IWE]\d{4} [\d:. ]+\d+ [\w.]+:\d+\] |WARNING: All log messages before absl|To enable the following"
+)
 
 
 @dataclass(frozen=True)
@@ -62,10 +68,11 @@ def prepare(cpu_only: bool = False, gpu_indices: Sequence[int] | None = None) ->
         return next(iter(_prepared.values()))
     if "tensorflow" not in sys.modules:
         set_environment()
-    import tensorflow as tf
+    with _without_log_lines():
+        import tensorflow as tf
 
-    tf.get_logger().setLevel("ERROR")
-    physical = tf.config.list_physical_devices("GPU")
+        tf.get_logger().setLevel("ERROR")
+        physical = tf.config.list_physical_devices("GPU")
     chosen = [] if cpu_only else _choose(tf, physical, gpu_indices)
     try:
         tf.config.set_visible_devices(chosen, "GPU")
@@ -75,6 +82,8 @@ def prepare(cpu_only: bool = False, gpu_indices: Sequence[int] | None = None) ->
         raise UsageError(f"devices cannot be changed once TensorFlow computes: {err}") from err
     details = [tf.config.experimental.get_device_details(gpu) for gpu in chosen]
     capabilities = [detail["compute_capability"] for detail in details if "compute_capability" in detail]
+    with _without_log_lines():
+        (tf.ones(1) + 1).numpy()  # makes the context: no device can be chosen from here on
     threads = tf.config.threading.get_intra_op_parallelism_threads() or len(_affinity())
     _prepared[key] = Devices(
         gpus=tuple(str(detail.get("device_name", gpu.name)) for detail, gpu in zip(details, chosen)),
@@ -82,6 +91,32 @@ def prepare(cpu_only: bool = False, gpu_indices: Sequence[int] | None = None) ->
         threads=threads,
     )
     return _prepared[key]
+
+
+@contextlib.contextmanager
+def _without_log_lines() -> Iterator[None]:
+    """Drop the lines that TensorFlow's C++ side logs in this block; everything else on stderr is passed on.
+
+    Its messages of oneDNN and CUDA obey no environment variable before its logging is set up.
+    """
+    sys.stderr.flush()
+    try:
+        kept = os.dup(2)
+    except OSError:  # there is no stderr
+        yield
+        return
+    with tempfile.TemporaryFile() as caught:
+        os.dup2(caught.fileno(), 2)
+        try:
+            yield
+        finally:
+            sys.stderr.flush()
+            os.dup2(kept, 2)
+            os.close(kept)
+            caught.seek(0)
+            rest = b"".join(line for line in caught if not LOG_LINE.match(line))
+            if rest:
+                os.write(2, rest)
 
 
 def _choose(tf, physical: list, gpu_indices: Sequence[int] | None) -> list:

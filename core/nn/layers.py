@@ -33,6 +33,22 @@ def glorot(path: str, seed: int | str) -> keras.initializers.Initializer:
     return keras.initializers.GlorotUniform(seed=zlib.crc32(f"{seed}/{path}".encode()) & 0x7FFFFFFF)
 
 
+def compute_weight(weight: tf.Variable, dtype: tf.DType) -> tf.Tensor:
+    """A float32 weight in the type that its layer computes in.
+
+    Its gradient stays in that type: the optimizer widens it within its one pass over the weights, which saves
+    writing and reading a float32 copy of every gradient.
+    """
+    if weight.dtype == dtype:
+        return tf.convert_to_tensor(weight)
+
+    @tf.custom_gradient
+    def narrow(wide: tf.Tensor):
+        return tf.cast(wide, dtype), lambda upstream: upstream
+
+    return narrow(tf.convert_to_tensor(weight))
+
+
 def activate(x: tf.Tensor, kind: str | None, slope: float) -> tf.Tensor:
     """Leaky ReLU, or x cos x (DFL's option c, which knows no slope)."""
     if kind == LEAKY:
@@ -72,7 +88,7 @@ class Conv(keras.layers.Layer):
         self.bias = self.add_weight(name="bias", shape=(self.filters,), initializer="zeros")
 
     def call(self, x: tf.Tensor) -> tf.Tensor:
-        kernel, bias = tf.cast(self.weight, x.dtype), tf.cast(self.bias, x.dtype)
+        kernel, bias = compute_weight(self.weight.value, x.dtype), compute_weight(self.bias.value, x.dtype)
         if self.stride == 1:
             x = tf.nn.conv2d(x, kernel, 1, "SAME")  # the same as symmetric padding for odd kernels
         else:
@@ -107,9 +123,10 @@ class DoubledConv(keras.layers.Layer):
             self.biases.append(self.add_weight(name=f"{name}.bias", shape=(3,), initializer="zeros"))
 
     def call(self, x: tf.Tensor) -> tf.Tensor:
-        centre = tf.pad(tf.cast(self.kernels[0], x.dtype), [[1, 1], [1, 1], [0, 0], [0, 0]])
-        kernel = tf.concat([centre, *(tf.cast(one, x.dtype) for one in self.kernels[1:])], axis=-1)
-        bias = tf.concat([tf.cast(one, x.dtype) for one in self.biases], axis=0)
+        kernels = [compute_weight(kernel.value, x.dtype) for kernel in self.kernels]
+        centre = tf.pad(kernels[0], [[1, 1], [1, 1], [0, 0], [0, 0]])
+        kernel = tf.concat([centre, *kernels[1:]], axis=-1)
+        bias = tf.concat([compute_weight(bias.value, x.dtype) for bias in self.biases], axis=0)
         x = tf.nn.bias_add(tf.nn.conv2d(x, kernel, 1, "SAME"), bias)  # (N, H, W, 12)
         return tf.nn.depth_to_space(x, 2)
 
@@ -130,7 +147,8 @@ class Dense(keras.layers.Layer):
         self.bias = self.add_weight(name="bias", shape=(self.units,), initializer="zeros")
 
     def call(self, x: tf.Tensor) -> tf.Tensor:
-        return tf.nn.bias_add(tf.matmul(x, tf.cast(self.weight, x.dtype)), tf.cast(self.bias, x.dtype))
+        x = tf.matmul(x, compute_weight(self.weight.value, x.dtype))
+        return tf.nn.bias_add(x, compute_weight(self.bias.value, x.dtype))
 
     def compute_output_shape(self, shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
         return (shape[0], self.units)

@@ -1,0 +1,85 @@
+"""Losses against values that DeepFaceLab computed (model reference, section 14) and plain formulas."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+
+@pytest.fixture(scope="module")
+def losses():
+    from core.nn import devices
+
+    devices.prepare(cpu_only=True)
+    from core.nn import losses
+
+    return losses
+
+
+def waves() -> np.ndarray:
+    b, y, x, c = np.meshgrid(*map(np.arange, (2, 128, 128, 3)), indexing="ij")
+    return (0.5 + 0.4 * np.sin(2 * np.pi * ((c + 1) * x + (b + 2) * y) / 128)).astype(np.float32)
+
+
+def noise() -> np.ndarray:
+    h = ((np.arange(2 * 128 * 128 * 3, dtype=np.uint64) + 1 + 7) * 2654435761) % (1 << 32)
+    h ^= h >> np.uint64(15)
+    h = (h * 2246822519) % (1 << 32)
+    h ^= h >> np.uint64(13)
+    return (h / (1 << 32)).reshape(2, 128, 128, 3).astype(np.float32)
+
+
+@pytest.mark.parametrize(
+    ("size", "expected"),
+    [
+        (5, (0.495232, 0.494988, 0.495149)),
+        (11, (0.495475, 0.495308, 0.495337)),
+        (22, (0.495353, 0.494977, 0.495023)),
+    ],
+)
+def test_dssim(losses, size, expected):
+    np.testing.assert_allclose(losses.dssim(waves(), noise(), size)[0], expected, atol=2e-6)
+
+
+def test_gaussian_blur(losses):
+    blurred = losses.gaussian_blur(noise(), 4.0).numpy()
+    np.testing.assert_allclose(blurred[0, 0, 0], (0.167106, 0.160161, 0.149635), atol=2e-6)
+    np.testing.assert_allclose(blurred[0, 64, 64], (0.485102, 0.491422, 0.530984), atol=2e-6)
+
+
+@pytest.mark.parametrize(
+    ("sigma", "expected"), [(16, (2.30340e-4, 5.0637e-6)), (0, (5.09297e-5, 3.34552e-5))]
+)
+def test_style_loss(losses, sigma, expected):
+    np.testing.assert_allclose(losses.style_loss(waves(), noise(), sigma), expected, rtol=2e-4)
+
+
+def test_total_variation(losses):
+    np.testing.assert_allclose(losses.total_variation(noise()), (16311.09, 16131.43), rtol=1e-5)
+
+
+def test_equal_images_cost_nothing(losses):
+    assert np.abs(losses.dssim(noise(), noise(), 8)).max() < 1e-6
+    assert np.abs(losses.squared_error(noise(), noise())).max() == 0
+
+
+def test_gradient_of_dssim_is_that_of_the_plain_formula(losses):
+    import tensorflow as tf
+
+    a, b = tf.constant(waves()[:1, :24, :24]), tf.constant(noise()[:1, :24, :24])
+    window = losses.gaussian_window(8, 1.5)
+
+    def plain(a, b):
+        ma, mb, mab, mq = (losses.filter_separable(x, window, "VALID") for x in (a, b, a * b, a * a + b * b))
+        ssim = (2 * ma * mb + 1e-4) / (ma**2 + mb**2 + 1e-4)
+        ssim *= (2 * mab - 2 * ma * mb + 9e-4) / (mq - ma**2 - mb**2 + 9e-4)
+        return (1 - tf.reduce_mean(ssim, axis=(1, 2))) / 2
+
+    results = []
+    for function in (plain, lambda a, b: losses.dssim(a, b, 8)):
+        with tf.GradientTape() as tape:
+            tape.watch([a, b])
+            total = tf.reduce_sum(function(a, b))
+        results.append([total, *tape.gradient(total, [a, b])])
+    for wanted, found in zip(*results):
+        np.testing.assert_allclose(found, wanted, atol=2e-7)

@@ -1,0 +1,48 @@
+"""Our writer against the safetensors package's reader."""
+
+from __future__ import annotations
+
+import hashlib
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+from core.errors import CheckpointError
+from models.tensor_file import decode_tensors, write_tensors
+
+ARRAYS = hnp.arrays(
+    st.sampled_from([np.float32, np.float16, np.int64, np.uint8]),
+    hnp.array_shapes(min_dims=0, max_dims=4, min_side=0, max_side=4),
+)
+
+
+@settings(max_examples=50, deadline=None)
+@given(tensors=st.dictionaries(st.text(min_size=1, max_size=8), ARRAYS, max_size=5))
+def test_round_trip(tmp_path_factory, tensors):
+    path = tmp_path_factory.mktemp("tensors") / "file"
+    size, digest = write_tensors(path, tensors)
+    data = path.read_bytes()
+    assert (size, digest) == (len(data), hashlib.sha256(data).hexdigest())
+    found = decode_tensors(data, "file")
+    assert set(found) == set(tensors)
+    for name, array in tensors.items():
+        assert found[name].dtype == array.dtype
+        np.testing.assert_array_equal(found[name], array)
+
+
+def test_arrays_of_any_memory_order_are_written_right(tmp_path):
+    base = np.arange(24, dtype=np.float32).reshape(4, 6)
+    tensors = {"transposed": base.T, "fortran": np.asfortranarray(base), "strided": base[::2, ::3]}
+    write_tensors(tmp_path / "file", tensors)
+    found = decode_tensors((tmp_path / "file").read_bytes(), "file")
+    for name, array in tensors.items():
+        np.testing.assert_array_equal(found[name], array)
+
+
+@pytest.mark.parametrize("data", [b"", b"\0" * 20, b"\xff" * 64])
+def test_other_bytes_are_refused(data):
+    with pytest.raises(CheckpointError):
+        decode_tensors(data, "file")
