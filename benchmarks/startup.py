@@ -1,4 +1,4 @@
-"""How long the program takes to answer: help of main.py and its subcommands, the scripts' check of the set-up.
+"""How long the program takes to answer: help of main.py and of its subcommands, the check of the set-up.
 
 python benchmarks/startup.py [runs]
 """
@@ -13,7 +13,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
-import main  # noqa: E402  (the repository is not installed)
+import main
 
 
 def seconds(command: list[str | Path], runs: int) -> list[float]:
