@@ -20,12 +20,12 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-import cv2  # noqa: E402
+import cv2
 
-from core.imageio import write_image  # noqa: E402
-from core.system import cpu_count  # noqa: E402
-from facelib.pipeline import Pipeline  # noqa: E402
-from mainscripts.extract_frames import Target, extract_frame, extract_frames  # noqa: E402
+from core.imageio import write_image
+from core.system import cpu_count
+from facelib.pipeline import Pipeline
+from mainscripts.extract_frames import Target, extract_frame, extract_frames
 
 GOAL = 1.8
 WARM_UP = 8  # frames before measuring, which load the networks

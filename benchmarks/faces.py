@@ -19,10 +19,10 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-import numpy as np  # noqa: E402
+import numpy as np
 
-from core.imageio import read_image  # noqa: E402
-from facelib.pipeline import DetectedFace, Pipeline  # noqa: E402
+from core.imageio import read_image
+from facelib.pipeline import DetectedFace, Pipeline
 
 CLIPS = {"person_a": 0.99, "person_b": 0.99, "distant_c": 0.95}  # share of frames with exactly one face
 BATCH = 32

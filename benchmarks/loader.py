@@ -20,12 +20,12 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-import cv2  # noqa: E402
-import numpy as np  # noqa: E402
+import cv2
+import numpy as np
 
-import facelib  # noqa: E402
-from facelib.landmarks import MEAN_HEAD_3D  # noqa: E402
-from samplelib import AugmentOptions, BatchLoader, Faceset, SampleRequest, SampleSpec  # noqa: E402
+import facelib
+from facelib.landmarks import MEAN_HEAD_3D
+from samplelib import AugmentOptions, BatchLoader, Faceset, SampleRequest, SampleSpec
 
 SPECS = (SampleSpec("warped", warp=True), SampleSpec("target"), SampleSpec("mask", "mask"))
 SIDE = 4  # faces of one person in a Quick96 batch
