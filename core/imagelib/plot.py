@@ -71,8 +71,8 @@ def _heights(values: np.ndarray, history: np.ndarray, scale: str) -> np.ndarray:
             return np.clip((np.log(np.maximum(values, 1e-6)) - low) / max(1e-6, high - low), 0.0, 1.0)
     recent = history[len(history) // 5 :]
     recent = recent[np.isfinite(recent)]
-    full = 2 * float(recent.mean() if len(recent) else finite.mean())
-    return np.clip(values / max(full, 1e-6), 0.0, 1.0)
+    full = 2 * float(np.mean(recent if len(recent) else finite, dtype=np.float64))
+    return np.clip(values.astype(np.float64) / max(full, 1e-6), 0.0, 1.0)
 
 
 def write_text(image: np.ndarray, text: str, origin: tuple[int, int]) -> np.ndarray:
