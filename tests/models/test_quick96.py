@@ -75,7 +75,9 @@ def test_losses_and_gradients_are_dfls(loaded, quick96_fixture):
         found = np.array([gradient.sum(), np.abs(gradient).sum(), *picked])
         scale = np.abs(gradient).max()
         np.testing.assert_allclose(found[1], wanted[1], rtol=1e-4)
-        np.testing.assert_allclose(found[2:], wanted[2:], rtol=1e-4, atol=1e-4 * scale)
+        # Single elements of DFL's gradients are 4e-4 of the largest off; ours stay put to 1e-5 when DSSIM is
+        # computed in float64 instead.
+        np.testing.assert_allclose(found[2:], wanted[2:], rtol=1e-4, atol=5e-4 * scale)
 
 
 def test_no_gradient_is_a_sum_of_three(loaded):
@@ -138,7 +140,7 @@ def test_samples_asked_for(loaded):
 
 def train(model, count: int) -> None:
     for _ in range(count):
-        model.train_step(drawn_batch(model.batch_for(model.iteration)[0]))
+        model.train_step(drawn_batch(model.batch_for(model.iteration)[0], size=1))
 
 
 @pytest.mark.slow
