@@ -64,7 +64,7 @@ UNTAGGED_MATRIX = "bt601"
 # Without accurate_rnd the conversion darkens by up to 2 levels; the others keep chroma at full resolution.
 SCALE_FLAGS = "bicubic+accurate_rnd+full_chroma_int+full_chroma_inp"
 # 16..235 to 0..255, from 16 bits to whole values of 8 bits. swscale's own way from RGB to full range rounds
-# chroma down since ffmpeg 7 or so (half a level greener each time), and its way from 16 to 8 bits of full range
+# chroma down since ffmpeg 7 or so (half a level greener each time), and its way from 16 to 8 bits of pc
 # takes half a level of luma. 56064 and 57344 are the spans of luma and chroma, 219 * 256 and 224 * 256.
 TV_TO_PC = (
     "lutyuv=y=floor((val-4096)*255/56064+0.5)*256"
