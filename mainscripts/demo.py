@@ -143,7 +143,10 @@ def _take_clips(given: list[Path], work: Path) -> dict[str, Path]:
         )
         seconds = most / float(info.frame_rate)
         if info.duration is not None and info.duration > seconds + 0.5:
-            print(f"{path.name} is long: the demo takes its first {seconds:.1f} seconds ({most} frames)")
+            print(
+                f"{path.name} is long: the demo takes its first {seconds:.1f} seconds ({most} frames)",
+                flush=True,
+            )
             clips[name] = work / f"{name}.mp4"
             cut(info, clips[name], end=seconds)
         else:
