@@ -41,10 +41,14 @@ class Batches:
 
     def get(self, iteration: int) -> dict[str, np.ndarray]:
         """Both sides' arrays for the step that follows `iteration` finished ones."""
-        index, _ = self._model.batch_for(iteration)
+        number, _ = self._model.batch_for(iteration)
+        return self.by_number(number)
+
+    def by_number(self, number: int) -> dict[str, np.ndarray]:
+        """Both sides' arrays of the batch of that number."""
         batch: dict[str, np.ndarray] = {}
         for loader in self._loaders.values():
-            batch.update(loader.get(index))
+            batch.update(loader.get(number))
         return batch
 
     def close(self) -> None:

@@ -81,6 +81,7 @@ class Trainer:
         with self.signals:
             try:
                 self._next_save = time.monotonic() + self.plan.save_seconds
+                self.model.prime(self.batches.by_number)
                 self._show_preview()
                 while not self._is_over():
                     self._iterate()

@@ -94,6 +94,7 @@ class Model(abc.ABC):
         ] = {}  # entries of a saved file that no option has now; saved again
         self.extra_state: dict[str, Any] = {}  # what the trainer saved beside the model
         self.notes: list[str] = []  # what loading has to say to the user
+        self.is_fresh = True  # the weights are random: nothing was loaded, primed or learnt yet
 
     @property
     @abc.abstractmethod
@@ -138,7 +139,17 @@ class Model(abc.ABC):
             face_type=self.face_type,
             batch_size=lambda number: recipe.batch_size(number, largest),
             augment=AugmentOptions(flip=flip, dfl_warp=recipe.dfl_warp),
+            augment_share=recipe.augment_share,
         )
+
+    def prime(self, batches: Callable[[int], Batch]) -> None:  # noqa: B027 - most models need none
+        """Give fresh weights a head start from the faces they will see; others are left alone.
+
+        The trainer calls it before the first iteration.
+
+        Args:
+            batches: The batch of a number, as `batch_for` numbers them.
+        """
 
     def train_step(self, batch: Batch) -> dict[str, float]:
         """One optimizer step on both persons.
@@ -151,6 +162,7 @@ class Model(abc.ABC):
         losses = self._step(batch)
         self.history.append(losses["src"], losses["dst"])
         self.iteration += 1
+        self.is_fresh = False
         return losses
 
     @abc.abstractmethod

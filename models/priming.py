@@ -1,11 +1,12 @@
 """A head start for the bottleneck of a fresh model: principal components instead of random directions.
 
-A fresh df-ud model spends its first thousands of iterations on the mean face, since its bottleneck hardly shows that
-two inputs differ: after the pixel norm, encoder features are one large constant plus a variation of a fifth of it,
-and a dense layer fed by 18,432 of them can shift its outputs by several deviations in a single optimizer step. Both
-drown the code. Here the first dense layer reads the directions in which the features of real faces differ most, and
-its bias removes their mean. Whatever tells the two persons apart as such is left out, so that a source and a
-destination face of the same expression get the same code, which is what swapping needs.
+A fresh df-ud model spends its first thousands of iterations on the mean face, since its bottleneck hardly
+shows that two inputs differ: after the pixel norm, encoder features are one large constant plus a variation
+of a fifth of it, and a dense layer fed by 18,432 of them can shift its outputs by several deviations in a
+single optimizer step. Both drown the code. Here the first dense layer reads the directions in which the
+features of real faces differ most, and its bias removes their mean. Whatever tells the two persons apart as
+such is left out, so that a source and a destination face of the same expression get the same code, which is
+what swapping needs.
 """
 
 from __future__ import annotations
@@ -18,8 +19,8 @@ def fit_bottleneck(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Fit a dense layer to the principal components of features, within each person.
 
-    A component of deviation s gets an output deviation of `gain * sqrt(s / s_max)`: halfway between keeping the
-    proportions, which buries fine expression, and whitening, which lifts noise.
+    A component of deviation s gets an output deviation of `gain * sqrt(s / s_max)`: halfway between keeping
+    the proportions, which buries fine expression, and whitening, which lifts noise.
 
     Args:
         src: (N, F) float32 features of source faces.
@@ -28,7 +29,8 @@ def fit_bottleneck(
         gain: Deviation of the first output.
 
     Returns:
-        (F, dims) float32 weight and (dims,) float32 bias of a layer whose outputs have zero mean for both persons.
+        (F, dims) float32 weight and (dims,) float32 bias of a layer whose outputs have zero mean for both
+        persons.
     """
     src_mean, dst_mean = src.mean(axis=0, dtype=np.float64), dst.mean(axis=0, dtype=np.float64)
     centred = np.concatenate([src - src_mean, dst - dst_mean]).astype(np.float64)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Callable, Mapping
 
 import numpy as np
 import tensorflow as tf
@@ -12,11 +13,14 @@ from core.nn.optimizers import LossScale, Optimizer, OptimizerSpec, assign_stric
 from core.nn.precision import Precision
 from models.autoencoder import FaceAutoencoder, Swapper, masked_losses
 from models.base import Batch, Model, Predictor
+from models.priming import fit_bottleneck
 from models.quick96_options import Quick96Options
 from models.recipes import RECIPES, Recipe
 
 RESOLUTION = 96
 PREVIEW_ROWS = 4
+PRIMING_FACES = 160  # of each person; more than the bottleneck's outputs, few enough for a second's work
+READER = ("encoder/", "inter/dense1")  # what reads the face, in the order of the flow
 
 
 class Quick96(Model):
@@ -58,15 +62,17 @@ class Quick96(Model):
                 recipe.optimizer, recipe.beta1, recipe.beta2, recipe.eps, recipe.bias_correction
             )
             jit = self.options.xla == "auto"
-            self._optimizer = Optimizer(self._variables, spec, self.options.seed, jit)
+            slow = [path for path in self._variables if path.startswith(READER)]
+            self._optimizer = Optimizer(self._variables, spec, self.options.seed, jit, slow)
         return self._optimizer
 
     def _step(self, batch: Batch) -> dict[str, float]:
         plan, _ = self.recipe.plan(self.iteration), self.optimizer
         keep = None if plan.keep >= 1.0 else tf.constant(plan.keep, tf.float32)
+        rates = tf.constant([plan.rate, plan.encoder_share], tf.float32)
         names = [f"{name}_{side}{tail}" for side in ("src", "dst") for name, tail in BATCH_NAMES]
         arrays = [tf.constant(batch[name], tf.float32) for name in names]
-        src, dst = self._train(arrays, tf.constant(plan.rate, tf.float32), keep)
+        src, dst = self._train(arrays, rates, keep)
         return {"src": float(src), "dst": float(dst)}
 
     def losses(self, arrays: list[tf.Tensor]) -> tuple[tf.Tensor, tf.Tensor]:
@@ -78,7 +84,7 @@ class Quick96(Model):
         return tuple(tf.split(tf.reduce_sum(tf.stack(list(terms.values())), axis=0), 2))
 
     def _train_graph(
-        self, arrays: list[tf.Tensor], rate: tf.Tensor, keep: tf.Tensor | None
+        self, arrays: list[tf.Tensor], rates: tf.Tensor, keep: tf.Tensor | None
     ) -> tuple[tf.Tensor, tf.Tensor]:
         weights = list(self._variables.values())
         with tf.GradientTape(watch_accessed_variables=False) as tape:
@@ -88,20 +94,37 @@ class Quick96(Model):
             if self._scale is not None:
                 total *= self._scale.scale
         gradients = tape.gradient(total, weights)
-        self._apply(gradients, rate, keep)
+        self._apply(gradients, rates, keep)
         return tf.reduce_mean(src), tf.reduce_mean(dst)
 
-    def _apply(self, gradients: list[tf.Tensor], rate: tf.Tensor, keep: tf.Tensor | None) -> None:
+    def _apply(self, gradients: list[tf.Tensor], rates: tf.Tensor, keep: tf.Tensor | None) -> None:
         if self._scale is None:
-            self.optimizer.apply(gradients, rate, keep)
+            self.optimizer.apply(gradients, rates[0], keep, rates[1])
             return
         gradients, finite = self._scale.unscale(gradients)
-        tf.cond(finite, lambda: self._apply_finite(gradients, rate, keep), lambda: tf.constant(False))
+        tf.cond(finite, lambda: self._apply_finite(gradients, rates, keep), lambda: tf.constant(False))
         self._scale.adjust(finite)
 
-    def _apply_finite(self, gradients: list[tf.Tensor], rate: tf.Tensor, keep: tf.Tensor | None) -> tf.Tensor:
-        self.optimizer.apply(gradients, rate, keep)
+    def _apply_finite(
+        self, gradients: list[tf.Tensor], rates: tf.Tensor, keep: tf.Tensor | None
+    ) -> tf.Tensor:
+        self.optimizer.apply(gradients, rates[0], keep, rates[1])
         return tf.constant(True)
+
+    def prime(self, batches: Callable[[int], Batch]) -> None:
+        if not (self.is_fresh and self.recipe.primes):
+            return
+        features: dict[str, list[np.ndarray]] = {"src": [], "dst": []}
+        for number in range(math.ceil(PRIMING_FACES / self.options.batch_size)):
+            batch = batches(number)
+            for side, found in features.items():
+                code = self.nets.encoder(tf.constant(batch[f"warped_{side}"], tf.float32))
+                found.append(code.numpy().astype(np.float32))
+        src, dst = (np.concatenate(found) for found in features.values())
+        weight, bias = fit_bottleneck(src, dst, self.archi.ae_dims)
+        self._variables[f"{READER[1]}/weight"].assign(weight)
+        self._variables[f"{READER[1]}/bias"].assign(bias)
+        self.is_fresh = False
 
     def predictor(self, precision: str | None = None) -> Predictor:
         return Swapper(self.archi, precision or self.precision.compute, self.weights())
@@ -129,6 +152,7 @@ class Quick96(Model):
 
     def load_weights(self, values: Mapping[str, np.ndarray]) -> None:
         assign_strictly(self._variables, values, "weights")
+        self.is_fresh = False
 
     def optimizer_state(self) -> dict[str, np.ndarray]:
         return self.optimizer.state()

@@ -108,15 +108,13 @@ class BatchLoader:
 
     def make(self, index: int) -> Batch:
         """Make a batch in this thread, from nothing but its index."""
-        size = self.request.size_of(index)
+        size, request = self.request.size_of(index), self.request.at(index)
         start = self._starts.start(index)
         batch = empty_batch(self.request, size)
         for slot in range(size):
             face = self._face_at(start + slot)
-            draw = SampleDraw.sample(
-                np.random.default_rng([self.seed, self.side_id, index, slot]), self.request
-            )
-            render_face(face, draw, self.request, batch, slot, self._colored(face, draw))
+            draw = SampleDraw.sample(np.random.default_rng([self.seed, self.side_id, index, slot]), request)
+            render_face(face, draw, request, batch, slot, self._colored(face, draw))
         return batch
 
     def close(self) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from core.errors import UsageError
 from core.imagelib.warp import JitterLimits
@@ -43,6 +43,13 @@ class AugmentOptions:
     transform: bool = True  # False: no affine jitter and no flip
     warp_strength: float = 1.0  # 1.41 moves as far as DFL's warp does
 
+    def scaled(self, share: float) -> AugmentOptions:
+        """The same with every geometric range shrunk to a share of it, 0 to 1."""
+        ranges = {
+            name: tuple(share * end for end in getattr(self, name)) for name in ("rotation", "scale", "shift")
+        }
+        return replace(self, **ranges, warp_strength=share * self.warp_strength)
+
     def limits(self) -> JitterLimits:
         """The affine's ranges as `core.imagelib.warp` takes them."""
         if not self.transform:
@@ -59,11 +66,17 @@ class SampleRequest:
     face_type: str  # DFL's string, `full_face` and so on
     batch_size: int | Callable[[int], int]  # a function takes the batch's index, for batches that grow
     augment: AugmentOptions = field(default_factory=AugmentOptions)
+    augment_share: Callable[[int], float] | None = None  # of the geometric ranges, by the batch's index
 
     def size_of(self, index: int) -> int:
         """Faces in the batch of that index, at least one."""
         size = self.batch_size(index) if callable(self.batch_size) else self.batch_size
         return max(1, int(size))
+
+    def at(self, index: int) -> SampleRequest:
+        """The request as it stands for the batch of that index."""
+        share = 1.0 if self.augment_share is None else self.augment_share(index)
+        return self if share == 1.0 else replace(self, augment=self.augment.scaled(share))
 
     def mask_types(self) -> tuple[str, ...]:
         """The kinds of mask that any spec needs, sorted."""

@@ -6,7 +6,7 @@ convolutions on a CPU are slower than oneDNN's (platform notes, section 3).
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -55,15 +55,23 @@ def keep_mask(shape: tuple[int, ...], keep: tf.Tensor, key: tf.Tensor) -> tf.Ten
 class Optimizer:
     """Updates a set of weights; slots are float32 variables of the same shapes, zero at the start."""
 
-    def __init__(self, weights: Mapping[str, tf.Variable], spec: OptimizerSpec, seed: int, jit: bool) -> None:
+    def __init__(
+        self,
+        weights: Mapping[str, tf.Variable],
+        spec: OptimizerSpec,
+        seed: int,
+        jit: bool,
+        slow: Collection[str] = (),
+    ) -> None:
         """
         Args:
             weights: The weights by path; their order fixes which random numbers each gets.
             spec: What to compute.
             seed: Of the learning-rate dropout.
             jit: Compile the update with XLA.
+            slow: Paths of the weights whose rate has the factor `slow` of `apply`.
         """
-        self.weights, self.spec, self.seed = dict(weights), spec, seed
+        self.weights, self.spec, self.seed, self.slow = dict(weights), spec, seed, frozenset(slow)
         self.slots = {
             f"{slot}/{path}": tf.Variable(tf.zeros(weight.shape, tf.float32), trainable=False)
             for slot in spec.slots
@@ -72,17 +80,26 @@ class Optimizer:
         self.steps = tf.Variable(0, dtype=tf.int64, trainable=False)
         self._update = tf.function(self._update_all, jit_compile=jit)
 
-    def apply(self, gradients: list[tf.Tensor], rate: tf.Tensor, keep: tf.Tensor | None) -> None:
+    def apply(
+        self,
+        gradients: list[tf.Tensor],
+        rate: tf.Tensor,
+        keep: tf.Tensor | None,
+        slow: tf.Tensor | float = 1.0,
+    ) -> None:
         """One update.
 
         Args:
             gradients: One per weight, in their order, of any float type.
             rate: () float32 learning rate.
             keep: () float32 probability of each element to be updated (its slots always are), or `None`.
+            slow: () float32 factor on the rate of the slow weights.
         """
-        self._update(gradients, rate, keep)
+        self._update(gradients, rate, keep, tf.convert_to_tensor(slow, tf.float32))
 
-    def _update_all(self, gradients: list[tf.Tensor], rate: tf.Tensor, keep: tf.Tensor | None) -> None:
+    def _update_all(
+        self, gradients: list[tf.Tensor], rate: tf.Tensor, keep: tf.Tensor | None, slow: tf.Tensor
+    ) -> None:
         step = self.steps + 1
         self.steps.assign(step)
         correct1, correct2 = self._corrections(tf.cast(step, tf.float32))
@@ -90,7 +107,7 @@ class Optimizer:
             change = self._change(path, tf.cast(gradient, tf.float32), correct1, correct2)
             if keep is not None:
                 change *= keep_mask(tuple(weight.shape), keep, self._key(step, number))
-            weight.assign_sub(rate * change)
+            weight.assign_sub((rate * slow if path in self.slow else rate) * change)
 
     def _corrections(self, step: tf.Tensor) -> tuple[tf.Tensor | float, tf.Tensor | float]:
         """Factors that undo the slots' start at zero (Kingma and Ba, "Adam", section 3)."""

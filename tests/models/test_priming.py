@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 
+import models
 from models.priming import fit_bottleneck
 
 
@@ -38,3 +39,31 @@ def test_few_or_equal_faces_give_finite_weights():
         assert np.isfinite(weight).all() and np.isfinite(bias).all()
     weight, _ = fit_bottleneck(src[:1], src[:1], 8)
     assert not weight.any()
+
+
+def _drawn_batch(number: int) -> dict[str, np.ndarray]:
+    rng = np.random.default_rng(number)
+    return {f"warped_{side}": rng.random((40, 96, 96, 3), np.float32) for side in ("src", "dst")}
+
+
+def test_a_fresh_model_is_primed_once_and_a_loaded_one_never():
+    options = models.options_class("Quick96")(precision="float32", batch_size=40)
+    model = models.create_model("Quick96", options)
+    fresh = model.weights()
+    model.prime(_drawn_batch)
+    primed = model.weights()
+    changed = {path for path in fresh if not np.array_equal(fresh[path], primed[path])}
+    assert changed == {"inter/dense1/weight", "inter/dense1/bias"}
+
+    model.prime(lambda number: _drawn_batch(number + 9))
+    model.load_weights(fresh)
+    model.prime(_drawn_batch)
+    np.testing.assert_array_equal(model.weights()["inter/dense1/weight"], fresh["inter/dense1/weight"])
+
+
+def test_dfls_recipe_begins_at_random():
+    options = models.options_class("Quick96")(precision="float32", recipe="dfl")
+    model = models.create_model("Quick96", options)
+    before = model.weights()["inter/dense1/weight"]
+    model.prime(_drawn_batch)
+    np.testing.assert_array_equal(model.weights()["inter/dense1/weight"], before)

@@ -32,6 +32,8 @@ def test_plans_are_sane(name, iteration):
     assert 0 < plan.rate <= 2e-3
     assert 0 < plan.keep <= 1
     assert 0 < plan.batch_share <= 1
+    assert 0 < plan.augment_share <= 1
+    assert 0 <= plan.encoder_share <= 1
     assert RECIPES[name].plan(iteration) == plan
 
 

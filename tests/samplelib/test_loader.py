@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -56,6 +58,20 @@ def test_seed_side_and_index_each_change_the_batch(faceset):
     for i, first in enumerate(batches):
         for second in batches[i + 1 :]:
             assert np.abs(first - second).max() > 0.05
+
+
+def test_movements_grow_with_the_batch_number(faceset):
+    request = replace(request_for(rotation=(9, 10)), augment_share=lambda index: min(1.0, index / 10))
+    still = request_for(transform=False, warp_strength=0.0)
+    differences = []
+    for index in (0, 5, 10):
+        moved, rest = (
+            BatchLoader(faceset, r, 3, 0, workers=0).get(index)["warped"] for r in (request, still)
+        )
+        differences.append(np.abs(moved - rest).mean())
+    assert differences[0] < 1e-3 < differences[1] < differences[2]
+    full = BatchLoader(faceset, request_for(rotation=(9, 10)), 3, 0, workers=0)
+    assert_same(full.get(10), BatchLoader(faceset, request, 3, 0, workers=0).get(10))
 
 
 def test_arrays_are_as_promised(faceset):
