@@ -264,8 +264,8 @@ def perform(person: Person, seconds: float, fps: float) -> list[Motion]:
     def sway(i: int, period: float) -> np.ndarray:
         return np.sin(2 * np.pi * times / period + phase[i])
 
-    yaw = 0.33 * sway(0, 5.7) + 0.14 * sway(1, 2.3)
-    pitch = 0.12 * sway(2, 4.1) + 0.05 * sway(3, 1.7)
+    yaw = 0.26 * sway(0, 5.7) + 0.10 * sway(1, 2.3)
+    pitch = 0.10 * sway(2, 4.1) + 0.04 * sway(3, 1.7)
     roll = 0.08 * sway(4, 6.3)
     glance = np.round(1.3 * sway(5, 3.1))
     blink = np.exp(-((np.min(np.abs(times[:, None] - blinks), axis=1) / 0.075) ** 4))
