@@ -13,6 +13,8 @@ import zlib
 import keras
 import tensorflow as tf
 
+from core.nn.convolution import conv_leaky
+
 LEAKY = "leaky"
 COSINE = "cosine"
 
@@ -58,12 +60,6 @@ def activate(x: tf.Tensor, kind: str | None, slope: float) -> tf.Tensor:
     return x
 
 
-def pad_symmetric(x: tf.Tensor, kernel: int) -> tf.Tensor:
-    """Zeros on all four sides as DFL pads: `kernel // 2`, at stride 2 too, where SAME differs."""
-    pad = kernel // 2
-    return tf.pad(x, [[0, 0], [pad, pad], [pad, pad], [0, 0]])
-
-
 class Conv(keras.layers.Layer):
     """Convolution, bias and activation: (N, H, W, C) to (N, ceil(H/stride), ceil(W/stride), filters)."""
 
@@ -89,11 +85,9 @@ class Conv(keras.layers.Layer):
 
     def call(self, x: tf.Tensor) -> tf.Tensor:
         kernel, bias = compute_weight(self.weight.value, x.dtype), compute_weight(self.bias.value, x.dtype)
-        if self.stride == 1:
-            x = tf.nn.conv2d(x, kernel, 1, "SAME")  # the same as symmetric padding for odd kernels
-        else:
-            x = tf.nn.conv2d(pad_symmetric(x, self.kernel), kernel, self.stride, "VALID")
-        return activate(tf.nn.bias_add(x, bias), self.activation, self.slope)
+        if self.activation == LEAKY:
+            return conv_leaky(x, kernel, bias, self.stride, self.slope)
+        return activate(conv_leaky(x, kernel, bias, self.stride, None), self.activation, self.slope)
 
     def compute_output_shape(self, shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
         batch, height, width = shape[:3]
