@@ -19,6 +19,7 @@ from PIL import Image
 import facelib
 import main
 from core.errors import FileFormatError, SwapError, UsageError
+from core.paths import list_images
 from facelib.alignment import transform_points
 from facelib.synthetic import ANNA, Motion, build_head, render
 from mainscripts import extract
@@ -78,7 +79,7 @@ def run_extract(folder: Path, *flags: str, stdin: str = "") -> subprocess.Comple
 
 
 def face_names(folder: Path) -> set[str]:
-    return {path.name for path in (folder / "aligned").glob("*.jpg")}
+    return {path.name for path in list_images(folder / "aligned")}  # a killed run leaves hidden files
 
 
 ALL_FACES = {f"{n:05}_0.jpg" for n in range(1, FRAME_COUNT + 1) if n != 5} | {"00004_1.jpg"}
@@ -181,7 +182,7 @@ def test_stopped_run_goes_on_where_it_was(frames_folder, drawn_frames, signum, c
     assert "Traceback" not in stderr
     done = logged_frames(frames_folder)
     assert 5 <= len(done) < FRAME_COUNT + 70
-    for path in (frames_folder / "aligned").glob("*.jpg"):
+    for path in list_images(frames_folder / "aligned"):
         facelib.read_metadata(path)  # no half-written face
     stamps = {name: (frames_folder / "aligned" / name).stat().st_mtime_ns
               for name in face_names(frames_folder) if name.rsplit("_", 1)[0] + ".png" in done}  # fmt: skip
