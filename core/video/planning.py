@@ -68,12 +68,13 @@ def plan_encoding(
         bitrate: Mbit/s of a film that is not lossless.
 
     Raises:
-        VideoError: The suffix of `output` or the reference is unusable.
+        VideoError: `output` or the reference is unusable, or they are one file.
         SampleError: The images differ in size or cannot be read.
     """
     from core.imageio import read_image
 
     container = container_for(output)
+    _check_output(Path(output), reference)
     if not images:
         raise VideoError(f"{output}: there are no frames to make it of")
     check_sizes(images)
@@ -113,6 +114,15 @@ def plan_encoding(
         length=None if complete or sound is None else len(images) / float(clock),
         notes=tuple(notes),
     )  # fmt: skip
+
+
+def _check_output(output: Path, reference: VideoInfo | None) -> None:
+    if output.is_dir():
+        raise VideoError(f"{output}: the result must be a file, this is a folder; choose another name")
+    if reference is not None and output.exists() and output.samefile(reference.path):
+        raise VideoError(
+            f"{output}: the result would take the place of its reference video; choose another name"
+        )
 
 
 def _choose_clock(
