@@ -37,7 +37,12 @@ def write_bytes(path: Path, data: bytes) -> None:
 
 def write_json(path: Path, value: Any) -> None:
     """Replace `path` with `value` as indented UTF-8 JSON."""
-    write_bytes(path, json.dumps(value, indent=2, ensure_ascii=False).encode("utf-8"))
+    write_bytes(path, encode_json(value, indent=2))
+
+
+def encode_json(value: Any, indent: int | None = None) -> bytes:
+    """JSON in UTF-8. What a file's name has that is none becomes JSON's escape of it, and comes back."""
+    return json.dumps(value, indent=indent, ensure_ascii=False).encode("utf-8", "backslashreplace")
 
 
 def read_json(path: Path) -> Any:
@@ -48,7 +53,7 @@ def read_json(path: Path) -> Any:
     """
     try:
         return json.loads(Path(path).read_text(encoding="utf-8"))
-    except (UnicodeDecodeError, ValueError) as err:
+    except (ValueError, RecursionError) as err:
         raise FileFormatError(
             f"{path}: not a JSON file ({err}); it was damaged or is of another kind"
         ) from err

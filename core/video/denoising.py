@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     import numpy as np
 
 LOG = ".denoise.log"
+LOG_TEXT = {"encoding": "utf-8", "errors": "surrogateescape"}  # names of files need not be UTF-8
 TEMPORAL = 5  # strength over time, as in DFL
 JPEG_QUALITY = 97  # about ffmpeg's scale 2
 FACTORS = (1, 20)
@@ -34,7 +35,7 @@ def unfinished_run(images: Sequence[Path]) -> tuple[int, int]:
     """Factor and number of frames done of a run that was stopped in this folder; (0, 0) if there is none."""
     log = images[0].parent / LOG
     try:
-        head, *lines = log.read_text(encoding="utf-8").splitlines()
+        head, *lines = log.read_text(**LOG_TEXT).splitlines()
         factor = int(head.removeprefix("factor "))
         entries = [line.split(" ", 1) for line in lines]
         names = [name for _, name in entries]
@@ -67,7 +68,7 @@ def denoise(images: Sequence[Path], factor: int, done: int = 0, on_frames: OnFra
     todo = images[done - primer :] if done else images
     log = folder / LOG
     if not done:
-        log.write_text(f"factor {factor}\n", encoding="utf-8")
+        log.write_text(f"factor {factor}\n", **LOG_TEXT)
     if done < len(images):
         _filter_images(todo, primer, factor, done, log, on_frames)
     log.unlink(missing_ok=True)
@@ -108,7 +109,7 @@ def _filter_images(
 
 
 def _replace(path: Path, data: bytes, log: Path) -> None:
-    with log.open("a", encoding="utf-8") as file:
+    with log.open("a", **LOG_TEXT) as file:
         file.write(f"{hashlib.sha256(data).hexdigest()} {path.name}\n")
     storage.write_bytes(path, data)
 

@@ -21,9 +21,18 @@ TAIL_LINES = 2
 MAX_TAIL = 300
 
 
+class _FileUrl(str):
+    """An argument for ffmpeg whose `str()` is UTF-8: ffmpeg-python hashes that, and a name need not be."""
+
+    __slots__ = ()
+
+    def __str__(self) -> str:
+        return self.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
 def file_url(path: Path) -> str:
     """`path` as ffmpeg takes it whatever it holds: a colon would be read as a protocol, a dash as a flag."""
-    return f"file:{Path(path).absolute()}"
+    return _FileUrl(f"file:{Path(path).absolute()}")
 
 
 def run(spec: Any, subject: str, on_frames: OnFrames | None = None, cwd: Path | None = None) -> None:

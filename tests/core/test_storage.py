@@ -29,3 +29,18 @@ def test_damaged_json_names_the_file(tmp_path):
     path.write_bytes(b"{\xff")
     with pytest.raises(FileFormatError, match=r"state\.json"):
         storage.read_json(path)
+
+
+def test_names_that_are_not_utf8_come_back(tmp_path):
+    value = {"файл": ["顔.png", "\udcff\udce9.png"]}
+    path = tmp_path / "names.json"
+    storage.write_json(path, value)
+    assert "顔.png" in path.read_text(encoding="utf-8")
+    assert storage.read_json(path) == value
+
+
+def test_endless_nesting_is_damage(tmp_path):
+    path = tmp_path / "deep.json"
+    path.write_bytes(b"[" * 100_000)
+    with pytest.raises(FileFormatError, match=r"deep\.json"):
+        storage.read_json(path)

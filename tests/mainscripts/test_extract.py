@@ -358,3 +358,10 @@ def test_errors_of_ours_are_not_swallowed(frames_folder, monkeypatch):
     argv = ["extract", "--input-dir", str(frames_folder), "--output-dir", str(frames_folder / "aligned")]
     assert main.main([*argv, "--no-prompt"]) == 1
     assert issubclass(FileFormatError, SwapError) and issubclass(UsageError, SwapError)
+
+
+def test_the_log_takes_names_that_are_not_utf8(tmp_path):
+    name = "\udcff кадр.png"
+    with LogWriter(tmp_path, {}) as log:
+        log.add(name, [])
+    assert read_record(tmp_path, [tmp_path / name]).done == {name: []}

@@ -179,6 +179,42 @@ def test_mistakes_get_one_clear_line(videoed, tmp_path):
     assert not out.exists() and not (tmp_path / "r.mp4").exists()
 
 
+def test_a_result_never_takes_the_place_of_its_reference_or_of_a_folder(videoed, tmp_path):
+    clip = make_clip(tmp_path / "data_dst.mp4", frames=3, sound=False)
+    content, folder = clip.read_bytes(), tmp_path / "folder.mp4"
+    folder.mkdir()
+    (tmp_path / "f").mkdir()
+    write_image(tmp_path / "f" / "00001.png", np.zeros((8, 8, 3), np.uint8))
+    encode = ("video-from-sequence", "--input-dir", tmp_path / "f", "--reference-file", clip)
+    (tmp_path / "other name.mp4").symlink_to(clip)
+    for name in ("data_dst.mp4", "other name.mp4"):
+        one_clear_line(videoed(*encode, "--output-file", tmp_path / name), name, "reference")
+    one_clear_line(videoed(*encode, "--output-file", folder), "folder.mp4", "this is a folder")
+    assert clip.read_bytes() == content
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems refuse such names")
+def test_names_that_are_not_utf8(videoed, tmp_path):
+    work = tmp_path / "\udcff\udce9 x"
+    work.mkdir()
+    clip = work / "\udcfe.mp4"
+    make_clip(tmp_path / "a.mp4", frames=4, sound=False).rename(clip)
+    words = (
+        ("cut-video", "--input-file", clip, "--to-time", "0.1"),
+        ("extract-video", "--input-file", clip, "--output-dir", work / "f"),
+        ("denoise-image-sequence", "--input-dir", work / "f"),
+        ("video-from-sequence", "--input-dir", work / "f", "--reference-file", clip,
+         "--output-file", work / "\udcfd.mp4"),
+    )  # fmt: skip
+    for action in words:
+        done = videoed(*action)
+        assert done.returncode == 0, done.stderr
+        if action[0] == "extract-video":
+            for path in list_images(work / "f"):
+                path.rename(path.with_name(f"\udcff{path.name}"))
+    assert probe(work / "\udcfd.mp4").frames == 4
+
+
 def test_a_value_out_of_range_is_moved_into_it_at_the_prompt(videoed, tmp_path):
     folder = tmp_path / "f"
     folder.mkdir()
