@@ -51,8 +51,7 @@ class Spec:
             return "/".join(str(choice) for choice in self.choices)
         if self.low is None and self.high is None:
             return ""
-        low = "" if self.low is None else f"{self.low:g}"
-        high = "" if self.high is None else f"{self.high:g}"
+        low, high = ("" if limit is None else f"{limit:.10g}" for limit in (self.low, self.high))
         return f"{low}..{high}" + (f", a multiple of {self.multiple}" if self.multiple else "")
 
     def parse(self, text: str) -> Scalar:
@@ -93,7 +92,7 @@ class Spec:
         if self.kind in (int, float):
             if isinstance(value, bool) or not isinstance(value, (int, float)) or value != value:
                 raise ValueError(value)
-            if self.kind is int and value != int(value):
+            if self.kind is int and value % 1 != 0:  # nor is infinity whole
                 raise ValueError(value)
             value = self.kind(value)
         elif not isinstance(value, str):

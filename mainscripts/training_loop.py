@@ -54,7 +54,7 @@ class Trainer:
         self.keys = keys or TerminalKeys()
         self.signals = StopSignals()
         self.guard = CollapseGuard()
-        self.attempt = int(model.extra_state.get("rollbacks", 0))
+        self.attempt = _rollbacks_before(model)
         self.batches = Batches(model, facesets, self.attempt)
         self.history = HistoryFile(_beside(plan.prefix, "_history.csv"), model.iteration)
         self.averages = Averages()
@@ -329,6 +329,15 @@ def explain_memory_error(error: Exception) -> SwapError | None:
     if isinstance(error, (tf.errors.ResourceExhaustedError, MemoryError)):
         return SwapError("out of memory; lower batch_size (--option batch_size=2), or give --cpu-only")
     return None
+
+
+def _rollbacks_before(model: Model) -> int:
+    count = model.extra_state.get("rollbacks", 0)
+    if type(count) is not int or count < 0:
+        raise CheckpointError(
+            f"{model.name}: its state.json says {count!r} rollbacks; write 0 there, or put back a backup"
+        )
+    return count
 
 
 def _beside(prefix: Path, tail: str) -> Path:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from core.errors import CheckpointError, SwapError
 from core.storage import read_json
+from models.base import PRECISIONS
 
 if TYPE_CHECKING:
     from core.nn.devices import Devices
@@ -55,7 +56,7 @@ def settled_precision(store: CheckpointStore, options: ModelOptions, devices: De
         return None
     with contextlib.suppress(SwapError, OSError, KeyError, TypeError):
         extra = read_json(generations[0] / "state.json")["extra"]
-        if extra["machine"] == machine_name(devices):
+        if extra["machine"] == machine_name(devices) and extra["computes_in"] in PRECISIONS:
             return str(extra["computes_in"])
     return None
 

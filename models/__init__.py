@@ -81,15 +81,15 @@ def saved_options(model_dir: Path | str, name: str, kind: str) -> ModelOptions:
     """The options of a saved model, read without its weights: the defaults of the prompts.
 
     Raises:
-        CheckpointError: There is no such model or it is damaged.
-        UsageError: A saved value is out of range.
+        CheckpointError: There is no such model, it is damaged, or a saved value is out of range.
     """
-    from models.dfl_checkpoint import read_dfl_state
+    from models.dfl_checkpoint import dfl_prefix, read_dfl_state
 
     store = CheckpointStore(model_dir, name, kind)
     if store.exists():
-        return options_class(kind).from_json(store.read_options())[0]
-    return _dfl_options(kind, read_dfl_state(model_dir, name, kind)["options"])[0]
+        return _checked_options(kind, store.read_options(), store.folder)[0]
+    saved = read_dfl_state(model_dir, name, kind)["options"]
+    return _dfl_options(kind, saved, dfl_prefix(model_dir, name, kind))[0]
 
 
 def create_model(
@@ -142,7 +142,7 @@ def load_model(
     store = CheckpointStore(model_dir, name, kind)
     if store.exists():
         saved = store.load_latest(training)
-        used, unknown = options_class(kind).from_json(saved.options)
+        used, unknown = _checked_options(kind, saved.options, saved.source)
         model = create_model(kind, _settled(used, options), name, precision)
     else:
         model, saved = _load_dfl(model_dir, name, kind, precision, options, training)
@@ -162,22 +162,30 @@ def load_model(
 
 
 def _load_dfl(model_dir, name, kind, precision, options, training) -> tuple[Model, Checkpoint]:
-    from models.dfl_checkpoint import dfl_model_exists, load_dfl_checkpoint, read_dfl_state
+    from models.dfl_checkpoint import dfl_model_exists, dfl_prefix, load_dfl_checkpoint, read_dfl_state
 
     if not dfl_model_exists(model_dir, name, kind):
         there = list_models(model_dir, kind)
         known = f"; saved there: {', '.join(there)}" if there else "; no model of this kind is saved there"
         raise CheckpointError(f"{model_dir}: no {kind} model named {name!r}{known}")
-    used, _ = _dfl_options(kind, read_dfl_state(model_dir, name, kind)["options"])
+    saved = read_dfl_state(model_dir, name, kind)["options"]
+    used, _ = _dfl_options(kind, saved, dfl_prefix(model_dir, name, kind))
     model = create_model(kind, _settled(used, options), name, precision)
     return model, load_dfl_checkpoint(model_dir, name, kind, model.weight_shapes(), training)
 
 
-def _dfl_options(kind: str, saved: dict) -> tuple[ModelOptions, dict]:
+def _dfl_options(kind: str, saved: dict, source: Path) -> tuple[ModelOptions, dict]:
     """DFL's options as ours; a model begun there goes on by its recipe, whose optimizer state it brings."""
-    chosen = options_class(kind)
-    start = {"recipe": "dfl"} if "recipe" in chosen.specs() else {}
-    return chosen.from_json({**start, **{key: value for key, value in saved.items() if value is not None}})
+    start = {"recipe": "dfl"} if "recipe" in options_class(kind).specs() else {}
+    known = {key: value for key, value in saved.items() if value is not None}
+    return _checked_options(kind, {**start, **known}, source)
+
+
+def _checked_options(kind: str, saved: dict, source: Path) -> tuple[ModelOptions, dict]:
+    try:
+        return options_class(kind).from_json(saved)
+    except UsageError as err:
+        raise CheckpointError(f"{source}: saved {err}") from err
 
 
 def _settled(saved: ModelOptions, wanted) -> ModelOptions:

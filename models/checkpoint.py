@@ -50,6 +50,7 @@ REMEDIES = {
     errno.EPERM: "allow writing there or choose another --model-dir",
     errno.EROFS: "choose another --model-dir",
     errno.ENOTDIR: "a file is in the way; choose another --model-dir",
+    errno.EEXIST: "a file is in the way; move it away or choose another --model-dir",
 }
 
 
@@ -180,12 +181,7 @@ class CheckpointStore:
                     f"going on from the one before, {path.name}, at iteration {checkpoint.iteration}"
                 )
             return checkpoint
-        if not faults:
-            raise CheckpointError(f"{self.folder}: no saved model; train one under this name first")
-        raise CheckpointError(
-            f"{self.folder}: no checkpoint is sound ({'; '.join(faults)}); "
-            f"copy the content of a folder of {self.backup_folder.name} into it"
-        )
+        raise self._nothing_sound(faults)
 
     def read_options(self) -> dict[str, Any]:
         """The options saved last, without reading the weights.
@@ -193,10 +189,22 @@ class CheckpointStore:
         Raises:
             CheckpointError: No generation has a readable record.
         """
+        faults: list[str] = []
         for path in self.generations():
-            with contextlib.suppress(_Damaged):
+            try:
                 return dict(_read_state(path)["options"])
-        raise CheckpointError(f"{self.folder}: no saved model with a readable {STATE}")
+            except _Damaged as err:
+                faults.append(f"{path.name}: {err}")
+        raise self._nothing_sound(faults)
+
+    def _nothing_sound(self, faults: list[str]) -> CheckpointError:
+        if not faults:
+            return CheckpointError(f"{self.folder}: no saved model; train one under this name first")
+        if self.backup_folder.is_dir():
+            remedy = f"copy the content of a folder of {self.backup_folder.name} into it"
+        else:
+            remedy = "put back a copy of it, or move it away to train the model anew"
+        return CheckpointError(f"{self.folder}: no checkpoint is sound ({'; '.join(faults)}); {remedy}")
 
     def _read(self, path: Path, training: bool) -> Checkpoint:
         state = _read_state(path)
@@ -279,14 +287,18 @@ def _write_generation(
 def _read_state(path: Path) -> dict[str, Any]:
     try:
         state = json.loads((path / STATE).read_text(encoding="utf-8"))
-    except (OSError, ValueError) as err:
+    except OSError as err:
+        raise _Damaged(f"{STATE} cannot be read: {err.strerror}") from err
+    except (ValueError, RecursionError) as err:
         raise _Damaged(f"{STATE} cannot be read: {err}") from err
     wanted = {"format": int, "kind": str, "iteration": int, "options": dict, "extra": dict, "files": dict}
     if not isinstance(state, dict):
         raise _Damaged(f"{STATE} holds no record")
     for key, kind in wanted.items():
-        if not isinstance(state.get(key), kind):
+        if type(state.get(key)) is not kind:
             raise _Damaged(f"{STATE} lacks {key}")
+    if not path.name.endswith(f"-{state['iteration']}"):
+        raise _Damaged(f"{STATE} is of iteration {state['iteration']}")
     return state
 
 
@@ -359,6 +371,8 @@ def check_model_name(name: str) -> str:
         CheckpointError: It has none of these properties.
     """
     bad = sorted(set(name) & set('_/\\:*?"<>|'))
+    if not name.isprintable():
+        bad = ["characters that cannot be shown"]
     if bad or not name.strip() or name != name.strip() or name.startswith("."):
         why = f"it contains {' '.join(bad)}" if bad else "it is empty or begins or ends with a space or a dot"
         raise CheckpointError(f"model name {name!r} cannot be used: {why}")

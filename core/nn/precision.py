@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import tensorflow as tf
 
+from core.errors import UsageError
 from core.nn.devices import Devices
 
 CHOICES = ("auto", "float32", "bfloat16", "float16")
@@ -40,7 +41,13 @@ class Precision:
 
 
 def choose(wanted: str, devices: Devices) -> Precision:
-    """The precision for `wanted`, one of `CHOICES`; `auto` probes the CPU or goes by the GPU's generation."""
+    """The precision for `wanted`, one of `CHOICES`; `auto` probes the CPU or goes by the GPU's generation.
+
+    Raises:
+        UsageError: `wanted` is none of them.
+    """
+    if wanted not in CHOICES:
+        raise UsageError(f"precision {wanted!r} is not known; give {', '.join(CHOICES)}")
     if wanted != "auto":
         return Precision(POLICIES[wanted], "as asked")
     if devices.on_gpu:

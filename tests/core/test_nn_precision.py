@@ -24,6 +24,14 @@ def test_precision_as_asked_and_by_generation():
     assert choose("auto", devices.Devices(("GPU",), None, 2)).policy == "float32"
 
 
+def test_an_unknown_precision_is_refused():
+    cpu = devices.prepare(cpu_only=True)
+    from core.nn.precision import choose
+
+    with pytest.raises(UsageError, match="int8"):
+        choose("int8", cpu)
+
+
 def test_probe_takes_the_faster_type(monkeypatch):
     cpu = devices.prepare(cpu_only=True)
     from core.nn import precision

@@ -50,6 +50,12 @@ def test_pairs_out_of_range_are_refused_by_name(pair):
         Options.from_pairs([pair])
 
 
+@pytest.mark.parametrize("size", [float("inf"), float("nan"), 128.5, "128", None, True, {}])
+def test_saved_values_of_another_kind_are_refused(size):
+    with pytest.raises(UsageError, match="size"):
+        Options.from_json({"size": size})
+
+
 def test_a_refusal_gives_the_range():
     with pytest.raises(UsageError, match=r"64\.\.640"):
         Options.from_pairs(["size=1000"])
