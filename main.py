@@ -19,6 +19,12 @@ COMMANDS = {
     "demo": "the whole job in one command, on two clips or on two drawn people",
 }
 SCREENS = ("auto", "window", "browser", "none")
+ADVICE = {
+    errno.ENOSPC: "free some space and start the command again",
+    errno.EACCES: "allow this user to use it, or choose another path",
+    errno.EPERM: "allow this user to use it, or choose another path",
+    errno.EROFS: "choose another path",
+}
 
 
 def add_shared_flags(parser: argparse.ArgumentParser, nested: bool = False) -> None:
@@ -92,7 +98,8 @@ def main(argv: list[str] | None = None) -> int:
         if debug or (err.filename is None and err.errno != errno.ENOSPC):
             raise  # not about a file the user named: a bug of ours
         place = f"{err.filename}: " if err.filename else ""
-        print(f"error: {place}{err.strerror}", file=sys.stderr, flush=True)
+        advice = ADVICE.get(err.errno or 0, "check it and start the command again")
+        print(f"error: {place}{err.strerror}; {advice}", file=sys.stderr, flush=True)
         return 1
 
 

@@ -32,7 +32,7 @@ def require_folder(path: Path, what: str) -> Path:
     if not path.exists():
         raise SwapError(f"{path}: {what} does not exist; check the path or run the step that makes it")
     if not path.is_dir():
-        raise SwapError(f"{path}: {what} must be a folder, this is a file")
+        raise SwapError(f"{path}: {what} must be a folder, this is a file; choose another path")
     return path
 
 
@@ -46,7 +46,7 @@ def require_file(path: Path, what: str) -> Path:
     if not path.exists():
         raise SwapError(f"{path}: {what} does not exist; check the path")
     if not path.is_file():
-        raise SwapError(f"{path}: {what} must be a file, this is a folder")
+        raise SwapError(f"{path}: {what} must be a file, this is a folder; choose another path")
     return path
 
 
@@ -58,6 +58,8 @@ def require_writable_folder(path: Path, what: str) -> Path:
     """
     path = Path(path).expanduser()
     try:
+        if path.exists():
+            require_folder(path, what)
         path.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=path):
             pass
