@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 import threading
@@ -14,16 +15,32 @@ from core.errors import FileFormatError
 
 
 @contextlib.contextmanager
+def naming(path: Path) -> Iterator[None]:
+    """Let an error of a full or failing disk, which names no file, say that it was met at `path`."""
+    try:
+        yield
+    except OSError as err:
+        if err.filename is None and err.errno in (errno.ENOSPC, errno.EDQUOT, errno.EIO):
+            err.filename = str(path)
+        raise
+
+
+@contextlib.contextmanager
 def replacing(path: Path) -> Iterator[Path]:
     """Give a temporary path to write; it takes the place of `path` only if the block succeeds."""
     path = Path(path)
     # The suffix stays last: encoders choose their format by it.
     temporary = path.with_name(f".{os.getpid()}-{threading.get_ident()}.{path.name}")
     try:
-        yield temporary
-        with temporary.open("rb+") as file:
-            os.fsync(file.fileno())  # else a power cut can leave the new name without its content
-        os.replace(temporary, path)
+        with naming(path):
+            yield temporary
+            with temporary.open("rb+") as file:
+                os.fsync(file.fileno())  # else a power cut can leave the new name without its content
+            os.replace(temporary, path)
+    except OSError as err:
+        if err.filename == str(temporary):
+            err.filename = str(path)  # the name that users know
+        raise
     finally:
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)

@@ -18,7 +18,7 @@ from typing import IO, Any
 
 from core.errors import SampleError
 from core.paths import list_images
-from core.storage import encode_json
+from core.storage import encode_json, naming
 
 LOG_NAME = ".extract.jsonl"
 _FACE_NAME = re.compile(r"^(.+)_\d+$")  # a face's file is named <frame's stem>_<number>
@@ -136,5 +136,6 @@ class LogWriter:
 
     def _append(self, entry: dict[str, Any]) -> None:
         assert self._file is not None
-        self._file.write(encode_json(entry) + b"\n")
-        self._file.flush()  # a kill loses nothing; after a power cut a few frames are done again
+        with naming(self._path):
+            self._file.write(encode_json(entry) + b"\n")
+            self._file.flush()  # a kill loses nothing; after a power cut a few frames are done again

@@ -92,7 +92,7 @@ def _train(
     from core.interact.screen import open_screen
     from core.system import lower_priority
     from mainscripts.training_console import Console
-    from mainscripts.training_loop import Plan, Trainer, explain_memory_error
+    from mainscripts.training_loop import FAILED, Plan, Trainer, explain_memory_error
     from models import CheckpointStore
 
     console = Console()
@@ -115,12 +115,16 @@ def _train(
     )
     console.say(_starting_line(model, plan.target))
     try:
-        return Trainer(model, store, facesets, plan, console, screen).run()
+        trainer = Trainer(model, store, facesets, plan, console, screen)
+        code = trainer.run()
     except Exception as err:
         explained = explain_memory_error(err)
         if explained is None:
             raise
         raise explained from err
+    if code == FAILED and trainer.failure is not None:
+        raise trainer.failure
+    return code
 
 
 def _open_facesets(args: argparse.Namespace, console: Console) -> dict[str, Faceset]:

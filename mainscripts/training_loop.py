@@ -60,6 +60,7 @@ class Trainer:
         self.averages = Averages()
         self.preview = PreviewWriter(model, plan.prefix, screen, console.say)
         self.quit = False
+        self.failure: CheckpointError | None = None  # why the last save failed
         self._saved_at = model.iteration  # the iteration of the last save
         self._next_save = self._next_preview = 0.0
         self._backup_mark = time.monotonic()
@@ -176,6 +177,7 @@ class Trainer:
         try:
             self.store.save(self.model, {**self.model.extra_state, "rollbacks": self.attempt})
         except CheckpointError as err:
+            self.failure = err
             self._next_save = time.monotonic() + min(RETRY_SECONDS, self.plan.save_seconds)
             self.console.say(f"/!\\ {err}.")
             return False
@@ -183,7 +185,7 @@ class Trainer:
             self.signals.saving = False
         self._next_save = time.monotonic() + self.plan.save_seconds
         self._say_saved(time.monotonic() - started)
-        self._saved_at, self._rollbacks = self.model.iteration, 0
+        self._saved_at, self._rollbacks, self.failure = self.model.iteration, 0, None
         self._backup_if_due()
         return True
 

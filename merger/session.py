@@ -129,8 +129,9 @@ class MergeSession:
         with self._lock:
             self._records[stem] = record
             if self._file is not None:
-                self._file.write(_frame_line(stem, record, self._run))
-                self._file.flush()  # a killed process loses nothing that has reached the system
+                with storage.naming(self.path):
+                    self._file.write(_frame_line(stem, record, self._run))
+                    self._file.flush()  # a killed process loses nothing that has reached the system
 
     def _rewrite(self) -> None:
         used = {record.run for record in self._records.values()} | {self._run}

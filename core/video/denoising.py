@@ -68,7 +68,8 @@ def denoise(images: Sequence[Path], factor: int, done: int = 0, on_frames: OnFra
     todo = images[done - primer :] if done else images
     log = folder / LOG
     if not done:
-        log.write_text(f"factor {factor}\n", **LOG_TEXT)
+        with storage.naming(log):
+            log.write_text(f"factor {factor}\n", **LOG_TEXT)
     if done < len(images):
         _filter_images(todo, primer, factor, done, log, on_frames)
     log.unlink(missing_ok=True)
@@ -109,7 +110,7 @@ def _filter_images(
 
 
 def _replace(path: Path, data: bytes, log: Path) -> None:
-    with log.open("a", **LOG_TEXT) as file:
+    with storage.naming(log), log.open("a", **LOG_TEXT) as file:
         file.write(f"{hashlib.sha256(data).hexdigest()} {path.name}\n")
     storage.write_bytes(path, data)
 

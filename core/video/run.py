@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import os
 import signal
 import subprocess
 import sys
@@ -19,6 +20,7 @@ OnFrames = Callable[[int], None]  # called with the number of frames done so far
 GLOBAL_ARGS = ("-hide_banner", "-loglevel", "error", "-nostats")
 TAIL_LINES = 2
 MAX_TAIL = 300
+UNTELLING = ("Conversion failed!", "Last message repeated")
 
 
 class _FileUrl(str):
@@ -95,7 +97,9 @@ def running(
             _close_input(process)
             process.stdout.close()
         if process.returncode != 0:
-            raise VideoError(f"{subject}: ffmpeg failed: {_tail(complaints) or _ending(process.returncode)}")
+            why = _tail(complaints) or _ending(process.returncode)
+            remedy = "; free some space" if os.strerror(errno.ENOSPC) in why else ""
+            raise VideoError(f"{subject}: ffmpeg failed: {why}{remedy}")
 
 
 def _close_input(process: subprocess.Popen[bytes]) -> None:
@@ -118,7 +122,7 @@ def _tail(complaints: BinaryIO) -> str:
     size = complaints.seek(0, 2)
     complaints.seek(max(0, size - 8192))
     lines = [line.strip() for line in complaints.read().decode("utf-8", "replace").splitlines()]
-    lines = [line for line in lines if line and line != "Conversion failed!"]
+    lines = [line for line in lines if line and not line.startswith(UNTELLING)]
     return "; ".join(dict.fromkeys(lines[-TAIL_LINES:]))[-MAX_TAIL:]
 
 

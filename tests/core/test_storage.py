@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import errno
+import os
+
 import pytest
 
 from core import storage
@@ -44,3 +47,15 @@ def test_endless_nesting_is_damage(tmp_path):
     path.write_bytes(b"[" * 100_000)
     with pytest.raises(FileFormatError, match=r"deep\.json"):
         storage.read_json(path)
+
+
+def test_a_full_disk_is_named_and_so_is_a_folder_in_the_way(tmp_path):
+    path = tmp_path / "00001.png"
+    with pytest.raises(OSError) as caught, storage.replacing(path):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    assert caught.value.filename == str(path)
+    path.mkdir()
+    with pytest.raises(OSError) as caught:
+        storage.write_bytes(path, b"")
+    assert caught.value.filename == str(path)
+    assert list(tmp_path.iterdir()) == [path]

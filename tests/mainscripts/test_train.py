@@ -261,7 +261,7 @@ def test_a_full_disk_leaves_the_old_model_and_ends_with_a_word(drawn_faces, tmp_
                 break
         seen += process.stdout.readlines()
         assert process.wait(timeout=60) == 1, "".join(seen)
-        assert "free some space" in "".join(seen)
+        assert seen[-1].startswith("error: ") and "free some space" in seen[-1]
         assert CheckpointStore(disk, "new", "Quick96").load_latest().iteration == 1
     finally:
         time.sleep(0.2)

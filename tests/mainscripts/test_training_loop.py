@@ -331,7 +331,8 @@ def test_an_interrupt_with_a_full_disk_exits_1_and_keeps_the_old_model(train, tm
         os.kill(os.getpid(), signal.SIGINT)
         return losses
 
-    assert train(faults={4: interrupt}).code == 1
+    trainer = train(faults={4: interrupt})
+    assert trainer.code == 1 and "No space left" in str(trainer.failure)  # which the command ends with
     assert "since iteration 1 is lost" in capsys.readouterr().out
     assert saved_iteration(tmp_path) == 1
 
