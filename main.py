@@ -89,7 +89,7 @@ def main(argv: list[str] | None = None) -> int:
     except SwapError as err:
         if debug:
             raise
-        print(f"error: {err}", file=sys.stderr, flush=True)
+        _print_error(str(err))
         return err.exit_code
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr, flush=True)
@@ -99,8 +99,19 @@ def main(argv: list[str] | None = None) -> int:
             raise  # not about a file the user named: a bug of ours
         place = f"{err.filename}: " if err.filename else ""
         advice = ADVICE.get(err.errno or 0, "check it and start the command again")
-        print(f"error: {place}{err.strerror}; {advice}", file=sys.stderr, flush=True)
+        _print_error(f"{place}{err.strerror}; {advice}")
         return 1
+
+
+def _print_error(text: str) -> None:
+    """One line on standard error, its first word red on a terminal (also Windows' own)."""
+    word = "error:"
+    if sys.stderr.isatty() and "NO_COLOR" not in os.environ:
+        import colorama
+
+        colorama.just_fix_windows_console()
+        word = f"{colorama.Fore.RED}{word}{colorama.Style.RESET_ALL}"
+    print(word, text, file=sys.stderr, flush=True)
 
 
 def _use_utf8() -> None:
