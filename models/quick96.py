@@ -19,7 +19,7 @@ from models.recipes import RECIPES, Recipe
 
 RESOLUTION = 96
 PREVIEW_ROWS = 4
-PRIMING_FACES = 160  # of each person; more than the bottleneck's outputs, few enough for a second's work
+PRIMING_FACES = 320  # of each person: several for each output of the bottleneck, a few seconds' work
 READER = ("encoder/", "inter/dense1")  # what reads the face, in the order of the flow
 
 
