@@ -70,8 +70,9 @@ def _ramp(iteration: int, start: int, end: int) -> float:
 
 
 # The fast schedule, by benchmarks/quality.py on two clips of 200 faces. Priming makes the code tell faces
-# apart from the start, and it must stay so until the decoders can read it: the encoder waits, then follows. If it
-# waits long, reconstructions get sharp sooner still, but the code keeps the two persons apart and swaps dissolve.
+# apart from the start, and it must stay so until the decoders can read it: the encoder waits, then follows.
+# If it waits long, reconstructions get sharp sooner still, but the code keeps the two persons apart and
+# swaps dissolve.
 FAST_RATE, FAST_LAST_RATE = 5e-4, 5e-5
 FAST_WARM_UP, FAST_DECAY = 20, (800, 10000)
 FAST_ENCODER, FAST_ENCODER_SHARE = (50, 600), 0.3
