@@ -98,6 +98,7 @@ def check_folders(args: argparse.Namespace) -> Folders:
         SwapError: One is missing, cannot be written to, or would be used for two things.
     """
     from core.paths import require_folder, require_writable_folder
+    from core.storage import remove_leavings
 
     source = require_folder(args.input_dir, "the folder of frames")
     model = require_folder(args.model_dir, "the folder of models")
@@ -109,8 +110,8 @@ def check_folders(args: argparse.Namespace) -> Folders:
         other = taken.setdefault(os.path.realpath(path), flag)
         if other != flag:
             raise SwapError(f"{path}: {flag} must be another folder than {other}")
-    require_writable_folder(output, "the folder of merged frames")
-    require_writable_folder(mask, "the folder of masks")
+    remove_leavings(require_writable_folder(output, "the folder of merged frames"))
+    remove_leavings(require_writable_folder(mask, "the folder of masks"))
     return Folders(source, output, mask, aligned, model)
 
 
@@ -196,14 +197,21 @@ def ask_workers(prompter: Prompter) -> int:
 
 
 def load(folder: Path, name: str, kind: str, cpu_only: bool, gpus: list[int] | None) -> Model:
-    """The model, its network on the chosen devices."""
+    """The model, its network on the chosen devices.
+
+    It computes as its training on this machine did: a probe at each start could choose otherwise in the
+    middle of a film.
+    """
     from core.nn import devices
 
     print("Loading the model ...", flush=True)
-    devices.prepare(cpu_only, gpus)
+    in_use = devices.prepare(cpu_only, gpus)
     import models
+    from mainscripts.training_start import settled_precision
 
-    model = models.load_model(folder, name, kind, training=False)
+    store, saved = models.CheckpointStore(folder, name, kind), models.saved_options(folder, name, kind)
+    precision = settled_precision(store, saved, in_use)
+    model = models.load_model(folder, name, kind, precision=precision, training=False)
     for note in model.notes:
         print(note)
     return model
@@ -216,6 +224,7 @@ def show_summary(model: Model, options: MergeOptions) -> None:
         ("iteration", str(model.iteration)),
         ("resolution", str(model.resolution)),
         ("face type", model.face_type),
+        ("computes in", model.precision.describe()),
         *options.rows(),
     ]
     width = max(len(label) for label, _ in rows)

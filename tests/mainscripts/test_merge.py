@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import cv2
 import numpy as np
@@ -24,6 +25,7 @@ class TinyModel:
 
     name, kind, resolution, face_type, iteration = "tiny", "Quick96", 16, "full_face", 7
     notes = ("a note of the loader",)
+    precision = SimpleNamespace(describe=lambda: "float32 (as asked)")
 
     def weights(self) -> dict[str, np.ndarray]:
         return {"w": np.full(3, self.iteration, np.float32)}
@@ -238,7 +240,7 @@ def test_wrong_options_are_refused_with_their_range(workspace, capsys, option, m
         ("--model-dir", "nowhere", "does not exist"),
         ("--output-dir", "data_dst", "must be another folder than --input-dir"),
         ("--output-mask-dir", "data_dst/merged", "must be another folder than --output-dir"),
-        ("--output-dir", "file", "cannot be written to"),
+        ("--output-dir", "file", "must be a folder"),
         ("--model", "XSeg", "no model 'XSeg'"),
         ("--force-model-name", "gone", "no Quick96 model is named 'gone'"),
         ("--force-gpu-idxs", "0;1", "give numbers"),
@@ -321,11 +323,14 @@ def test_questions_come_in_the_order_of_dfl(workspace, monkeypatch, capsys):
 
 @pytest.fixture(scope="module")
 def random_quick96(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A model folder with a Quick96 of random weights, written by another process."""
+    """A model folder with a Quick96 of random weights, said to have learnt in bfloat16 on this machine."""
     folder = tmp_path_factory.mktemp("model")
     code = (
-        "import sys, models; model = models.create_model('Quick96', name='fresh', precision='float32');"
-        "models.CheckpointStore(sys.argv[1], 'fresh', 'Quick96').save(model)"
+        "import sys, models; from core.nn import devices; machine = devices.prepare(cpu_only=True);"
+        "from mainscripts.training_start import machine_name;"
+        "model = models.create_model('Quick96', name='fresh', precision='float32');"
+        "extra = {'computes_in': 'bfloat16', 'machine': machine_name(machine)};"
+        "models.CheckpointStore(sys.argv[1], 'fresh', 'Quick96').save(model, extra)"
     )
     root = Path(main.__file__).parent
     subprocess.run([sys.executable, "-c", code, str(folder)], cwd=root, check=True, timeout=300)
@@ -343,6 +348,7 @@ def test_a_real_model_merges_from_the_command_line(tmp_path, random_quick96):
     done = subprocess.run(command, cwd=root, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
     assert "2 frames merged, 1 without a face" in done.stdout
+    assert "computes in: bfloat16 (as asked)" in done.stdout  # as in training: no probe
     for number in range(1, 4):
         name = f"{number:05}.png"
         changed = (read_image(workspace.merged / name) != read_image(workspace.dst / name)).any()
