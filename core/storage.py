@@ -6,6 +6,7 @@ import contextlib
 import errno
 import json
 import os
+import re
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -44,6 +45,31 @@ def replacing(path: Path) -> Iterator[Path]:
     finally:
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
+
+
+def remove_leavings(folder: Path, name: str = "") -> None:
+    """Delete the hidden half-made files of `name`, or of any, whose process was killed.
+
+    POSIX only: elsewhere nobody can be asked whether a process lives.
+    """
+    if os.name != "posix":
+        return
+    pattern = re.compile(rf"\.(\d+)-\d+\.{re.escape(name) if name else '.+'}")
+    for path in folder.iterdir():
+        match = pattern.fullmatch(path.name)
+        if match and not _is_alive(int(match[1])):
+            with contextlib.suppress(OSError):
+                path.unlink()
+
+
+def _is_alive(process_id: int) -> bool:
+    try:
+        os.kill(process_id, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except OSError:
+        return True  # somebody else's
+    return True
 
 
 def write_bytes(path: Path, data: bytes) -> None:

@@ -108,6 +108,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Extract what is missing, tell what came out, and return the exit code."""
     from core.paths import require_folder, require_writable_folder
+    from core.storage import remove_leavings
     from mainscripts.extract_log import read_record
 
     given = _given(args)
@@ -115,7 +116,7 @@ def run(args: argparse.Namespace) -> int:
     output = args.output_dir.expanduser()
     if output.exists() and output.samefile(args.input_dir.expanduser()):
         raise SwapError(f"{output}: faces cannot go into the folder of frames; choose another --output-dir")
-    require_writable_folder(output, "the folder of aligned faces")
+    remove_leavings(require_writable_folder(output, "the folder of aligned faces"))
     record = read_record(output, frames)
     prompter = get_prompter(args)
     options, anew = _ask(prompter, given, record, frames)
@@ -228,6 +229,7 @@ def _extract(
     """
     from core.interact.progress import Progress
     from core.paths import require_writable_folder
+    from core.storage import remove_leavings
     from core.system import cpu_count
     from facelib.pipeline import Pipeline
     from mainscripts.extract_frames import Target, extract_frames
@@ -235,7 +237,7 @@ def _extract(
 
     debug = output.with_name(output.name + "_debug") if options.output_debug else None
     if debug is not None:
-        require_writable_folder(debug, "the folder of debug pictures")
+        remove_leavings(require_writable_folder(debug, "the folder of debug pictures"))
     pipeline = Pipeline(options.detector, options.landmarker, max_faces=options.max_faces_from_image)
     face_type = FACE_TYPES[options.face_type]
     target = Target(output, debug, face_type, options.image_size, options.jpeg_quality)

@@ -66,11 +66,13 @@ def run(args: argparse.Namespace) -> int:
     """Ask, load, train; see `mainscripts.training_loop.Trainer.run` for the exit code."""
     from core.interact.prompts import Prompter, get_prompter
     from core.paths import require_writable_folder
+    from core.storage import remove_leavings
     from mainscripts import training_choice as choice
 
     choice.require_faces(args.training_data_src_dir, "the folder of source faces", "step 4")
     choice.require_faces(args.training_data_dst_dir, "the folder of destination faces", "step 5")
     model_dir = require_writable_folder(args.model_dir, "the model folder")
+    remove_leavings(model_dir)
     prompter = Prompter(interactive=False) if args.silent_start else get_prompter(args)
     name = choice.choose_model(prompter, model_dir, args.model, args.force_model_name)
     chosen = choice.choose_options(prompter, model_dir, args.model, name, args.option)

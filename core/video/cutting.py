@@ -10,7 +10,6 @@ from core.errors import UsageError, VideoError
 from core.paths import require_writable_folder
 from core.video.colour import SCALE_FLAGS
 from core.video.containers import container_for
-from core.video.encoding import remove_stale
 from core.video.probe import VideoInfo
 from core.video.rates import MAX_RATE
 from core.video.run import OnFrames, file_url, run
@@ -68,7 +67,7 @@ def cut(
     if not container.has_times and info.frame_rate <= MAX_RATE:
         clock["r"] = str(info.frame_rate)
     folder = require_writable_folder(output.parent, "the folder of the video")
-    remove_stale(folder, output.name)
+    storage.remove_leavings(folder, output.name)
     with storage.replacing(output) as temporary:
         spec = ffmpeg.output(*streams, file_url(temporary), vf=_filters(info), **clock, **options)
         run(spec, str(info.path), on_frames)

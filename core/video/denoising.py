@@ -62,6 +62,7 @@ def denoise(images: Sequence[Path], factor: int, done: int = 0, on_frames: OnFra
         VideoError: ffmpeg failed; the frames so far are replaced, and calling again with `done` goes on.
     """
     folder = require_writable_folder(images[0].parent, "the folder of frames")
+    storage.remove_leavings(folder)
     check_sizes(images)
     # The last frame of the stopped run goes in again to set the filter's memory; what comes out is dropped.
     primer = 1 if done else 0

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import os
-import re
 import subprocess
-import time
 from collections.abc import Callable, Iterator
 from fractions import Fraction
 from pathlib import Path
@@ -24,7 +21,6 @@ if TYPE_CHECKING:
     import numpy as np
 
 MAX_TIMESCALE = 1_000_000  # of an mp4 track
-STALE_SECONDS = 60.0
 
 
 def encode_sequence(plan: EncodingPlan, on_frames: OnFrames | None = None) -> None:
@@ -37,7 +33,7 @@ def encode_sequence(plan: EncodingPlan, on_frames: OnFrames | None = None) -> No
     import cv2
 
     folder = require_writable_folder(plan.output.parent, "the folder of the result")
-    remove_stale(folder, plan.output.name)
+    storage.remove_leavings(folder, plan.output.name)
     right, bottom = plan.padding
     with storage.replacing(plan.output) as temporary:
         spec = _build_spec(plan, temporary)
@@ -49,29 +45,6 @@ def encode_sequence(plan: EncodingPlan, on_frames: OnFrames | None = None) -> No
                 if on_frames is not None:
                     on_frames(done)
     storage.sync_directory(folder)
-
-
-def remove_stale(folder: Path, name: str) -> None:
-    """Delete hidden half-made files of `name` whose process was killed (POSIX: elsewhere we cannot ask)."""
-    if os.name != "posix":
-        return
-    pattern = re.compile(rf"\.(\d+)-\d+\.{re.escape(name)}")
-    for path in folder.iterdir():
-        match = pattern.fullmatch(path.name)
-        if match and not _is_alive(int(match[1])):
-            with contextlib.suppress(OSError):
-                if time.time() - path.stat().st_mtime > STALE_SECONDS:
-                    path.unlink()
-
-
-def _is_alive(process_id: int) -> bool:
-    try:
-        os.kill(process_id, 0)
-    except ProcessLookupError:
-        return False
-    except OSError:
-        return True  # somebody else's
-    return True
 
 
 def _build_spec(plan: EncodingPlan, target: Path) -> Any:

@@ -59,3 +59,18 @@ def test_a_full_disk_is_named_and_so_is_a_folder_in_the_way(tmp_path):
         storage.write_bytes(path, b"")
     assert caught.value.filename == str(path)
     assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.skipif(os.name != "posix", reason="only there can we ask whether a process lives")
+@pytest.mark.parametrize("name, left", [("r.mp4", {"alive", "other", "user"}), ("", {"alive", "user"})])
+def test_leavings_of_a_killed_run_are_removed(tmp_path, name, left):
+    files = {
+        "dead": ".999999999-1.r.mp4",
+        "alive": f".{os.getpid()}-1.r.mp4",
+        "other": ".999999999-1.q.jpg",
+        "user": ".12-a.r.mp4",
+    }
+    for file in files.values():
+        (tmp_path / file).touch()
+    storage.remove_leavings(tmp_path, name)
+    assert {path.name for path in tmp_path.iterdir()} == {files[key] for key in left}

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import os
 from fractions import Fraction
 from pathlib import Path
 
@@ -12,7 +11,6 @@ from core.errors import SampleError, VideoError
 from core.imageio import read_image, write_image
 from core.paths import list_images
 from core.video import encode_sequence, extract_frames, plan_encoding, probe, read_timeline
-from core.video.encoding import remove_stale
 from core.video.provenance import SOURCE_TYPE, mark_image, read_source_type
 from tests.video_clips import (
     TAGS_709,
@@ -256,18 +254,6 @@ def test_what_ffmpeg_complains_of_is_shown_in_one_line(tmp_path, monkeypatch, va
 def test_an_unknown_container_is_refused(tmp_path):
     with pytest.raises(VideoError, match=r"\.mp4"):
         plan_encoding(write_frames(tmp_path / "f", 1), tmp_path / "r.xyz")
-
-
-@pytest.mark.skipif(os.name != "posix", reason="only there can we ask whether a process lives")
-def test_leavings_of_a_killed_run_are_removed(tmp_path):
-    dead, alive, other = (
-        tmp_path / name for name in (".999999999-1.r.mp4", f".{os.getpid()}-1.r.mp4", ".999999999-1.q.mp4")
-    )
-    for path in (dead, alive, other):
-        path.touch()
-        os.utime(path, (1, 1))
-    remove_stale(tmp_path, "r.mp4")
-    assert sorted(tmp_path.iterdir()) == sorted([alive, other])
 
 
 @pytest.mark.parametrize("suffix", [".png", ".jpg"])
