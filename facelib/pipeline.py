@@ -94,7 +94,7 @@ class Pipeline:
         Args:
             image: (H, W, 3) uint8 BGR.
         """
-        if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
+        if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or not image.size:
             raise ValueError(f"expected (H, W, 3) uint8 BGR, got {image.shape} {image.dtype}")
         found: list[Candidate] = []
         for degrees, turn in TURNS.items():
