@@ -85,7 +85,9 @@ def main(argv: list[str] | None = None) -> int:
     try:
         args = parse(sys.argv[1:] if argv is None else argv)
         debug = args.debug
-        return args.script.run(args)
+        code = args.script.run(args)
+        sys.stdout.flush()  # while an error of it can still be told
+        return code
     except SwapError as err:
         if debug:
             raise
@@ -93,6 +95,9 @@ def main(argv: list[str] | None = None) -> int:
         return err.exit_code
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr, flush=True)
+        return 130
+    except BrokenPipeError:  # nobody reads on, as in `main.py extract ... | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # else Python reports it once more
         return 130
     except OSError as err:
         if debug or (err.filename is None and err.errno != errno.ENOSPC):
@@ -114,15 +119,21 @@ def _print_error(text: str) -> None:
     print(word, text, file=sys.stderr, flush=True)
 
 
-def _use_utf8() -> None:
-    """Names of files in any script must be printable, also into a pipe under Windows."""
+def _settle_streams() -> None:
+    """Open what the caller closed, and let names of files in any script be printed, also under Windows."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: SIM115 - for the whole run
     for stream in (sys.stdout, sys.stderr):
         with contextlib.suppress(AttributeError, ValueError):
             stream.reconfigure(encoding="utf-8", errors="backslashreplace")
 
 
 if __name__ == "__main__":
-    _use_utf8()
+    _settle_streams()
     code = main()
-    sys.stdout.flush()
+    try:
+        sys.stdout.flush()
+    except OSError:  # told already; Python would tell it again at its end
+        os._exit(code or 1)
     os._exit(code) if code == 130 else sys.exit(code)

@@ -160,3 +160,24 @@ def test_debug_shows_where_an_error_comes_from(tmp_path):
         "extract", "--input-dir", tmp_path / "gone", "--output-dir", tmp_path, "--no-prompt", "--debug"
     )
     assert done.returncode == 1 and "Traceback" in done.stderr
+
+
+@pytest.mark.skipif(os.name == "nt", reason="closed streams and pipes of POSIX")
+def test_closed_streams_and_a_reader_that_leaves(tmp_path):
+    (tmp_path / "frames").mkdir()
+    write_image(tmp_path / "frames" / "00001.png", np.zeros((48, 48, 3), np.uint8))
+    words = f'"{sys.executable}" "{ROOT / "main.py"}" extract --input-dir frames --output-dir'
+    for shell, code in (
+        (f"{words} a <&-", 0),  # every question takes its default
+        (f"{words} b <&- >&-", 0),
+        (f"{words} c --no-prompt | true; exit ${{PIPESTATUS[0]}}", 130),
+        (f"{words} d --no-prompt > /dev/full", 1),
+    ):
+        if "/dev/full" in shell and not Path("/dev/full").exists():
+            continue
+        done = subprocess.run(
+            ["bash", "-c", shell], cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False
+        )
+        assert done.returncode == code, (shell, done.stderr)
+        assert not done.stderr or is_one_line(done.stderr), (shell, done.stderr)
+    assert (tmp_path / "b" / ".extract.jsonl").read_text().count("frame") == 1
