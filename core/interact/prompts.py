@@ -59,10 +59,6 @@ class Prompter:
                 return answer
             print(f"{answer!r} is none of {', '.join(choices)}")
 
-    def wait_for_enter(self, label: str) -> None:
-        """Stop until Enter; goes on at once where nobody is there to press it."""
-        self._answer("", label, "Enter", "")
-
     def pressed_enter_within(self, seconds: float, label: str) -> bool:
         """Whether a line was typed within `seconds`; False at once where nobody can type."""
         print(label, flush=True)

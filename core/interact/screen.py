@@ -9,6 +9,7 @@ for a viewer.
 from __future__ import annotations
 
 import os
+import queue
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -190,6 +191,17 @@ def merge_moves(events: list[Event]) -> list[Event]:
         else:
             kept.append(event)
     return kept
+
+
+def take_events(events: queue.Queue[Event], timeout: float) -> list[Event]:
+    """All that is in the queue, mouse moves merged; waits up to `timeout` seconds for the first."""
+    found: list[Event] = []
+    try:
+        found.append(events.get(timeout=timeout) if timeout > 0 else events.get_nowait())
+        while True:
+            found.append(events.get_nowait())
+    except queue.Empty:
+        return merge_moves(found)
 
 
 def as_bgr_u8(image: np.ndarray) -> np.ndarray:

@@ -23,7 +23,7 @@ from urllib.parse import parse_qs, quote, urlsplit
 import numpy as np
 
 from core.imageio import encode_image
-from core.interact.screen import MOUSE_ACTIONS, Event, MouseEvent, as_bgr_u8, key_event, merge_moves
+from core.interact.screen import MOUSE_ACTIONS, Event, MouseEvent, as_bgr_u8, key_event, take_events
 
 MAX_BODY = 1 << 20
 WAIT_SECONDS = 20.0  # below the timeouts of browsers and of proxies that forward ports
@@ -152,13 +152,7 @@ class BrowserScreen:
 
     def events(self, timeout: float = 0.0) -> list[Event]:
         """Events of all viewers since the last call; consecutive mouse moves come as one."""
-        found: list[Event] = []
-        try:
-            found.append(self._events.get(timeout=timeout) if timeout > 0 else self._events.get_nowait())
-            while True:
-                found.append(self._events.get_nowait())
-        except queue.Empty:
-            return merge_moves(found)
+        return take_events(self._events, timeout)
 
     def close(self) -> None:
         """Stop answering; open pages say that the program has ended."""

@@ -37,7 +37,7 @@ from core.interact.screen import (
     ScreenUnavailable,
     as_bgr_u8,
     key_event,
-    merge_moves,
+    take_events,
 )
 
 HEADER = struct.Struct("<IIII")
@@ -98,13 +98,7 @@ class WindowScreen:
 
     def events(self, timeout: float = 0.0) -> list[Event]:
         """Events since the last call; consecutive mouse moves come as one."""
-        found: list[Event] = []
-        try:
-            found.append(self._events.get(timeout=timeout) if timeout > 0 else self._events.get_nowait())
-            while True:
-                found.append(self._events.get_nowait())
-        except queue.Empty:
-            return merge_moves(found)
+        return take_events(self._events, timeout)
 
     def close(self) -> None:
         """Close the window and wait for its process."""
