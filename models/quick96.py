@@ -63,13 +63,16 @@ class Quick96(Model):
             )
             jit = self.options.xla == "auto"
             slow = [path for path in self._variables if path.startswith(READER)]
-            self._optimizer = Optimizer(self._variables, spec, self.options.seed, jit, slow)
+            kernels = [
+                path for path in self._variables if path.startswith("decoder") and path.endswith("/weight")
+            ]
+            self._optimizer = Optimizer(self._variables, spec, self.options.seed, jit, slow, kernels)
         return self._optimizer
 
     def _step(self, batch: Batch) -> dict[str, float]:
         plan, _ = self.recipe.plan(self.iteration), self.optimizer
         keep = None if plan.keep >= 1.0 else tf.constant(plan.keep, tf.float32)
-        rates = tf.constant([plan.rate, plan.encoder_share], tf.float32)
+        rates = tf.constant([plan.rate, plan.encoder_share, plan.decay], tf.float32)
         names = [f"{name}_{side}{tail}" for side in ("src", "dst") for name, tail in BATCH_NAMES]
         arrays = [tf.constant(batch[name], tf.float32) for name in names]
         src, dst = self._train(arrays, rates, keep)
@@ -99,7 +102,7 @@ class Quick96(Model):
 
     def _apply(self, gradients: list[tf.Tensor], rates: tf.Tensor, keep: tf.Tensor | None) -> None:
         if self._scale is None:
-            self.optimizer.apply(gradients, rates[0], keep, rates[1])
+            self.optimizer.apply(gradients, rates[0], keep, rates[1], rates[2])
             return
         gradients, finite = self._scale.unscale(gradients)
         tf.cond(finite, lambda: self._apply_finite(gradients, rates, keep), lambda: tf.constant(False))
@@ -108,7 +111,7 @@ class Quick96(Model):
     def _apply_finite(
         self, gradients: list[tf.Tensor], rates: tf.Tensor, keep: tf.Tensor | None
     ) -> tf.Tensor:
-        self.optimizer.apply(gradients, rates[0], keep, rates[1])
+        self.optimizer.apply(gradients, rates[0], keep, rates[1], rates[2])
         return tf.constant(True)
 
     def prime(self, batches: Callable[[int], Batch]) -> None:

@@ -16,7 +16,8 @@ class Plan:
     rate: float  # learning rate
     keep: float = 1.0  # learning-rate dropout: share of the elements that are updated; 1 is off
     batch_share: float = 1.0  # of the option batch_size
-    augment_share: float = 1.0  # of the ranges of the random geometry
+    decay: float = 0.0  # of the decoders' kernels, per unit of the rate
+    augment_share: float = 1.0  # of the ranges of the random affine
     encoder_share: float = 1.0  # of the rate, for the encoder and the layer that reads its features
 
 
@@ -52,7 +53,7 @@ class Recipe:
         return batch + (batch - 1) // (every - 1)
 
     def augment_share(self, batch: int) -> float:
-        """How much of the random rotation, scale, shift and warp a batch gets, 0 to 1."""
+        """How much of the random rotation, scale and shift a batch gets, 0 to 1."""
         return self.plan(self.first_iteration(batch)).augment_share
 
     def batch_size(self, batch: int, largest: int) -> int:
@@ -77,6 +78,7 @@ FAST_RATE, FAST_LAST_RATE = 5e-4, 5e-5
 FAST_WARM_UP, FAST_DECAY = 20, (800, 10000)
 FAST_ENCODER, FAST_ENCODER_SHARE = (50, 600), 0.3
 FAST_AUGMENT, FAST_AUGMENT_SHARE = (200, 2500), 0.3  # small movements until the face is there
+FAST_DECAY_OF_DECODERS, FAST_DECAY_UNTIL = 4.0, (2000, 6000)
 FAST_DROPOUT_FROM, FAST_KEEP = 12000, 0.3
 
 
@@ -87,7 +89,8 @@ def _fast(iteration: int) -> Plan:
     encoder = FAST_ENCODER_SHARE * _ramp(iteration, *FAST_ENCODER)
     if iteration < FAST_DROPOUT_FROM:
         rate *= _ramp(iteration + 1, 0, FAST_WARM_UP)
-        return Plan(rate=rate, augment_share=share, encoder_share=encoder)
+        decay = FAST_DECAY_OF_DECODERS * (1 - _ramp(iteration, *FAST_DECAY_UNTIL))
+        return Plan(rate=rate, decay=decay, augment_share=share, encoder_share=encoder)
     # DFL's trick for the last polish
     return Plan(rate=2e-4, keep=FAST_KEEP, augment_share=share, encoder_share=encoder)
 

@@ -44,11 +44,11 @@ class AugmentOptions:
     warp_strength: float = 1.0  # 1.41 moves as far as DFL's warp does
 
     def scaled(self, share: float) -> AugmentOptions:
-        """The same with every geometric range shrunk to a share of it, 0 to 1."""
+        """The same with the affine's ranges shrunk to a share of them, 0 to 1; the warp stays as it is."""
         ranges = {
             name: tuple(share * end for end in getattr(self, name)) for name in ("rotation", "scale", "shift")
         }
-        return replace(self, **ranges, warp_strength=share * self.warp_strength)
+        return replace(self, **ranges)
 
     def limits(self) -> JitterLimits:
         """The affine's ranges as `core.imagelib.warp` takes them."""
@@ -66,7 +66,7 @@ class SampleRequest:
     face_type: str  # DFL's string, `full_face` and so on
     batch_size: int | Callable[[int], int]  # a function takes the batch's index, for batches that grow
     augment: AugmentOptions = field(default_factory=AugmentOptions)
-    augment_share: Callable[[int], float] | None = None  # of the geometric ranges, by the batch's index
+    augment_share: Callable[[int], float] | None = None  # of the affine's ranges, by the batch's index
 
     def size_of(self, index: int) -> int:
         """Faces in the batch of that index, at least one."""

@@ -62,6 +62,7 @@ class Optimizer:
         seed: int,
         jit: bool,
         slow: Collection[str] = (),
+        decayed: Collection[str] = (),
     ) -> None:
         """
         Args:
@@ -70,8 +71,10 @@ class Optimizer:
             seed: Of the learning-rate dropout.
             jit: Compile the update with XLA.
             slow: Paths of the weights whose rate has the factor `slow` of `apply`.
+            decayed: Paths of the weights that `decay` of `apply` pulls towards zero.
         """
-        self.weights, self.spec, self.seed, self.slow = dict(weights), spec, seed, frozenset(slow)
+        self.weights, self.spec, self.seed = dict(weights), spec, seed
+        self.slow, self.decayed = frozenset(slow), frozenset(decayed)
         self.slots = {
             f"{slot}/{path}": tf.Variable(tf.zeros(weight.shape, tf.float32), trainable=False)
             for slot in spec.slots
@@ -86,6 +89,7 @@ class Optimizer:
         rate: tf.Tensor,
         keep: tf.Tensor | None,
         slow: tf.Tensor | float = 1.0,
+        decay: tf.Tensor | float = 0.0,
     ) -> None:
         """One update.
 
@@ -94,17 +98,27 @@ class Optimizer:
             rate: () float32 learning rate.
             keep: () float32 probability of each element to be updated (its slots always are), or `None`.
             slow: () float32 factor on the rate of the slow weights.
+            decay: () float32, share of a decayed weight taken off at rate 1, apart from the gradient's part
+                (AdamW: Loshchilov and Hutter, ICLR 2019).
         """
-        self._update(gradients, rate, keep, tf.convert_to_tensor(slow, tf.float32))
+        factors = (tf.convert_to_tensor(factor, tf.float32) for factor in (slow, decay))
+        self._update(gradients, rate, keep, *factors)
 
     def _update_all(
-        self, gradients: list[tf.Tensor], rate: tf.Tensor, keep: tf.Tensor | None, slow: tf.Tensor
+        self,
+        gradients: list[tf.Tensor],
+        rate: tf.Tensor,
+        keep: tf.Tensor | None,
+        slow: tf.Tensor,
+        decay: tf.Tensor,
     ) -> None:
         step = self.steps + 1
         self.steps.assign(step)
         correct1, correct2 = self._corrections(tf.cast(step, tf.float32))
         for number, ((path, weight), gradient) in enumerate(zip(self.weights.items(), gradients)):
             change = self._change(path, tf.cast(gradient, tf.float32), correct1, correct2)
+            if path in self.decayed:
+                change += decay * weight
             if keep is not None:
                 change *= keep_mask(tuple(weight.shape), keep, self._key(step, number))
             weight.assign_sub((rate * slow if path in self.slow else rate) * change)
