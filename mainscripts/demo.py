@@ -194,7 +194,7 @@ def _train(work: Path, seconds: float) -> None:
     except KeyboardInterrupt:
         _stop(trainer)
         raise
-    if code != 0:
+    if code not in (0, 130):  # 130: somebody else told it to save and end, which is as good
         raise SwapError(f"train ended with exit code {code}, see above")
 
 

@@ -24,10 +24,12 @@ if TYPE_CHECKING:
     from samplelib import Faceset
 
 SAVE_SECONDS = 25 * 60.0  # between automatic saves, as DFL
+FIRST_SAVE_SECONDS = 3 * 60.0  # after the start; then twice as late each time, until saves are that far apart
 RETRY_SECONDS = 5 * 60.0  # after one that failed
 PREVIEW_SECONDS = 30.0  # at least; more where drawing is slow
 PREVIEW_SHARE = 0.01  # of the time, at most
 MAX_ROLLBACKS = 3  # without a save in between
+CAUTION = 0.7  # factor on the learning rate with each rollback
 HOUR = 3600.0
 DONE, FAILED, INTERRUPTED = 0, 1, 130
 
@@ -62,6 +64,7 @@ class Trainer:
         self.quit = False
         self.failure: CheckpointError | None = None  # why the last save failed
         self._saved_at = model.iteration  # the iteration of the last save
+        self._started = time.monotonic()
         self._next_save = self._next_preview = 0.0
         self._backup_mark = time.monotonic()
         self._rollbacks = 0  # without a save in between
@@ -81,7 +84,8 @@ class Trainer:
         """
         with self.signals:
             try:
-                self._next_save = time.monotonic() + self.plan.save_seconds
+                self._schedule_save()
+                self.model.rate_scale = CAUTION**self.attempt
                 self.model.prime(self.batches.by_number)
                 self._show_preview()
                 while not self._is_over():
@@ -183,11 +187,16 @@ class Trainer:
             return False
         finally:
             self.signals.saving = False
-        self._next_save = time.monotonic() + self.plan.save_seconds
+        self._schedule_save()
         self._say_saved(time.monotonic() - started)
         self._saved_at, self._rollbacks, self.failure = self.model.iteration, 0, None
         self._backup_if_due()
         return True
+
+    def _schedule_save(self) -> None:
+        """The first minutes teach the most, and a collapse then should not cost all of them."""
+        now = time.monotonic()
+        self._next_save = now + min(self.plan.save_seconds, max(FIRST_SAVE_SECONDS, now - self._started))
 
     def _say_saved(self, seconds: float) -> None:
         recent = self.model.loss_history[self._saved_at - self.model.iteration :]
@@ -249,6 +258,7 @@ class Trainer:
         self._saved_at, self._is_sound = saved.iteration, True
         self.guard.reset()
         self.attempt += 1
+        self.model.rate_scale = CAUTION**self.attempt
         self.batches.close()
         self.batches = Batches(self.model, self.facesets, self.attempt)
         self.history.cut_back(saved.iteration)
@@ -256,7 +266,7 @@ class Trainer:
             self.console.say(note)
         self.console.say(
             f"/!\\ Iteration {collapsed}: {why}. Went back to the save at iteration {saved.iteration}; "
-            "going on from there with other samples."
+            "going on from there with other samples, more slowly."
         )
 
     def _weights_are_finite(self) -> bool:

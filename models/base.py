@@ -94,6 +94,7 @@ class Model(abc.ABC):
         ] = {}  # entries of a saved file that no option has now; saved again
         self.extra_state: dict[str, Any] = {}  # what the trainer saved beside the model
         self.notes: list[str] = []  # what loading has to say to the user
+        self.rate_scale = 1.0  # of the recipe's learning rate; the trainer lowers it after a collapse
         self.is_fresh = True  # the weights are random: nothing was loaded, primed or learnt yet
 
     @property

@@ -36,11 +36,8 @@ class Quick96(Model):
         self._variables = self.nets.variables()
         self._optimizer: Optimizer | None = None  # made when first needed: merging needs none
         self._scale = LossScale() if precision.scales_loss else None
-        image, mask = (None, RESOLUTION, RESOLUTION, 3), (None, RESOLUTION, RESOLUTION, 1)
-        batch = [tf.TensorSpec(shape, tf.float32) for shape in (image, image, mask) * 2]
         self._train = tf.function(self._train_graph, jit_compile=options.xla == "step" or None)
         self._show = tf.function(self.nets.show)
-        self._batch_spec = batch
 
     @property
     def resolution(self) -> int:
@@ -72,7 +69,7 @@ class Quick96(Model):
     def _step(self, batch: Batch) -> dict[str, float]:
         plan, _ = self.recipe.plan(self.iteration), self.optimizer
         keep = None if plan.keep >= 1.0 else tf.constant(plan.keep, tf.float32)
-        rates = tf.constant([plan.rate, plan.encoder_share, plan.decay], tf.float32)
+        rates = tf.constant([self.rate_scale * plan.rate, plan.encoder_share, plan.decay], tf.float32)
         names = [f"{name}_{side}{tail}" for side in ("src", "dst") for name, tail in BATCH_NAMES]
         arrays = [tf.constant(batch[name], tf.float32) for name in names]
         src, dst = self._train(arrays, rates, keep)

@@ -6,8 +6,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from math import cos, pi
 
-OPTIMIZERS = ("rmsprop", "adam", "adabelief")
-
 
 @dataclass(frozen=True)
 class Plan:

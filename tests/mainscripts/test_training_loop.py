@@ -19,7 +19,7 @@ from core.interact.screen import ClosedEvent, KeyEvent
 from mainscripts import training_loop
 from mainscripts.training_console import Console
 from mainscripts.training_history import HEADER
-from mainscripts.training_loop import Plan, Trainer
+from mainscripts.training_loop import CAUTION, Plan, Trainer
 from models import CheckpointStore
 from models.base import Model, ModelOptions
 from models.recipes import RECIPES
@@ -242,6 +242,7 @@ def test_an_exploding_loss_goes_back_and_one_outlier_does_not(train, tmp_path, c
     trainer = train(target=90, faults={60: outlier, **dict.fromkeys(range(71, 76), explode)})
     out = capsys.readouterr().out
     assert "the dst loss has exploded" in out and out.count("Went back") == 1
+    assert trainer.model.rate_scale == CAUTION
     assert trainer.code == 0 and saved_iteration(tmp_path) == 90
     assert abs(trainer.model.values["dst"]).max() < 10
 

@@ -107,8 +107,17 @@ def test_the_guard_wants_several_high_losses_in_a_row():
     for _ in range(4):
         assert not guard.observe(11.0, 2.0)
     assert guard.is_alarmed
-    assert not guard.observe(9.0, 2.0) and not guard.is_alarmed
+    assert not guard.observe(2.0, 2.0) and not guard.is_alarmed
     assert [bool(guard.observe(1.0, 21.0)) for _ in range(5)] == [False] * 4 + [True]
+
+
+def test_a_decoder_that_paints_one_colour_is_noticed():
+    """As it happened: the loss rose from 0.55 to 4, less than that of a fresh model, and stayed there."""
+    guard = CollapseGuard()
+    for iteration in range(400):
+        assert not guard.observe(0.55 if iteration % 50 else 2.0, 0.6)  # single hard batches are no collapse
+    told = [bool(guard.observe(4.0, 0.6)) for _ in range(20)]
+    assert told == [False] * 19 + [True]
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
