@@ -75,8 +75,8 @@ def _ramp(iteration: int, start: int, end: int) -> float:
 FAST_RATE, FAST_LAST_RATE = 5e-4, 5e-5
 FAST_WARM_UP, FAST_DECAY = 20, (800, 10000)
 FAST_ENCODER, FAST_ENCODER_SHARE = (50, 600), 0.3
-FAST_AUGMENT, FAST_AUGMENT_SHARE = (200, 2500), 0.3  # small movements until the face is there
-FAST_DECAY_OF_DECODERS, FAST_DECAY_UNTIL = 4.0, (2000, 6000)
+FAST_AUGMENT, FAST_AUGMENT_SHARE = (1000, 8000), 0.3  # small movements until the face is there
+FAST_DECAY_OF_DECODERS, FAST_DECAY_UNTIL = 1.0, (400, 1200)
 FAST_DROPOUT_FROM, FAST_KEEP = 12000, 0.3
 
 
