@@ -13,7 +13,7 @@ from core.nn.optimizers import LossScale, Optimizer, OptimizerSpec, assign_stric
 from core.nn.precision import Precision
 from models.autoencoder import FaceAutoencoder, Swapper, masked_losses
 from models.base import Batch, Model, Predictor
-from models.priming import fit_bottleneck
+from models.priming import fit_bottleneck, usual_face
 from models.quick96_options import Quick96Options
 from models.recipes import RECIPES, Recipe
 
@@ -114,14 +114,16 @@ class Quick96(Model):
     def prime(self, batches: Callable[[int], Batch]) -> None:
         if not (self.is_fresh and self.recipe.primes):
             return
-        features: dict[str, list[np.ndarray]] = {"src": [], "dst": []}
+        names = [f"{kind}_{side}" for kind in ("warped", "target") for side in ("src", "dst")]
+        found: dict[str, list[np.ndarray]] = {name: [] for name in names}
         for number in range(math.ceil(PRIMING_FACES / self.options.batch_size)):
             batch = batches(number)
-            for side, found in features.items():
-                code = self.nets.encoder(tf.constant(batch[f"warped_{side}"], tf.float32))
-                found.append(code.numpy().astype(np.float32))
-        src, dst = (np.concatenate(found) for found in features.values())
-        weight, bias = fit_bottleneck(src, dst, self.archi.ae_dims)
+            for name, features in found.items():
+                code = self.nets.encoder(tf.constant(batch[name], tf.float32))
+                features.append(code.numpy().astype(np.float32))
+        src, dst, *targets = (np.concatenate(features) for features in found.values())
+        usual = [usual_face(features) for features in targets]
+        weight, bias = fit_bottleneck(src, dst, *usual, self.archi.ae_dims)
         self._variables[f"{READER[1]}/weight"].assign(weight)
         self._variables[f"{READER[1]}/bias"].assign(bias)
         self.is_fresh = False
