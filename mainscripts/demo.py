@@ -82,8 +82,8 @@ def _run(args: argparse.Namespace) -> int:
     _train(work, max(deadline - time.monotonic() - 25 - 2.5 * pace, LEAST_TRAINING))
     dst = work / "data_dst"
     _step("merge", "--input-dir", dst, "--aligned-dir", dst / "aligned", "--output-dir", dst / "merged",
-          "--output-mask-dir", dst / "merged_mask", "--model-dir", work / "model", "--model", MODEL,
-          "--option", "blur_mask_modifier=40")  # fmt: skip
+          "--output-mask-dir", dst / "merged_mask", "--model-dir", work / "model",
+          "--model", MODEL)  # fmt: skip
     result, mask = work / "result.mp4", work / "result_mask.mp4"
     for frames, film, flag in (("merged", result, "--include-audio"), ("merged_mask", mask, "--lossless")):
         _step("videoed", "video-from-sequence", "--input-dir", dst / frames, "--output-file", film,

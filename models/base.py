@@ -129,7 +129,7 @@ class Model(abc.ABC):
         from samplelib import AugmentOptions, SampleRequest, SampleSpec
 
         flip = self.options.random_src_flip if side == "src" else self.options.random_dst_flip
-        recipe, largest = self.recipe, self.options.batch_size
+        recipe = self.recipe
         return SampleRequest(
             specs=(
                 SampleSpec(f"warped_{side}", "image", warp=True),
@@ -138,7 +138,7 @@ class Model(abc.ABC):
             ),
             resolution=self.resolution,
             face_type=self.face_type,
-            batch_size=lambda number: recipe.batch_size(number, largest),
+            batch_size=self.options.batch_size,
             augment=AugmentOptions(flip=flip, dfl_warp=recipe.dfl_warp),
             augment_share=recipe.augment_share,
         )

@@ -13,7 +13,6 @@ class Plan:
 
     rate: float  # learning rate
     keep: float = 1.0  # learning-rate dropout: share of the elements that are updated; 1 is off
-    batch_share: float = 1.0  # of the option batch_size
     decay: float = 0.0  # of the decoders' kernels, per unit of the rate
     augment_share: float = 1.0  # of the ranges of the random affine
     encoder_share: float = 1.0  # of the rate, for the encoder and the layer that reads its features
@@ -53,10 +52,6 @@ class Recipe:
     def augment_share(self, batch: int) -> float:
         """How much of the random rotation, scale and shift a batch gets, 0 to 1."""
         return self.plan(self.first_iteration(batch)).augment_share
-
-    def batch_size(self, batch: int, largest: int) -> int:
-        """Samples per person in a batch, given its number and the option batch_size."""
-        return max(1, round(largest * self.plan(self.first_iteration(batch)).batch_share))
 
 
 def _dfl(iteration: int) -> Plan:

@@ -44,6 +44,7 @@ class TinyModel(Model):
         self.momentum = {f"m/{side}": np.zeros(3, np.float32) for side in ("src", "dst")}
         self.faults = {}
         self.seen = []
+        self.primed = []
 
     def _step(self, batch):
         losses = {}
@@ -58,8 +59,15 @@ class TinyModel(Model):
         fault = self.faults.get(self.iteration + 1)
         return fault(self, losses) if fault else losses
 
+    def prime(self, batches):
+        self.primed.append((self.iteration, sorted(batches(0))))
+
     def predictor(self, precision=None):
-        raise NotImplementedError
+        def paint(faces):
+            masks = np.ones((*faces.shape[:3], 1), np.float32)
+            return np.broadcast_to(self.values["src"], faces.shape), masks, masks
+
+        return paint
 
     def preview(self, batch):
         row = np.concatenate([batch["target_src"][0], batch["target_dst"][0]], axis=1)
@@ -178,6 +186,12 @@ def test_ten_iterations_equal_five_and_five_more(train, tmp_path, facesets):
         assert whole.model.values[side].tobytes() == resumed.model.values[side].tobytes()
     np.testing.assert_array_equal(whole.model.loss_history, resumed.model.loss_history)
     assert whole.model.seen[5:] == resumed.model.seen
+
+
+def test_the_model_is_primed_with_its_batches_before_the_first_iteration(train):
+    model = train(target=3).model
+    assert [iteration for iteration, _ in model.primed] == [0]
+    assert {"warped_src", "warped_dst", "target_src", "target_dst"} <= set(model.primed[0][1])
 
 
 def test_resuming_cuts_the_history_back_to_the_checkpoint(train, tmp_path):

@@ -78,3 +78,24 @@ def test_dfls_recipe_begins_at_random():
     before = model.weights()["inter/dense1/weight"]
     model.prime(_drawn_batch)
     np.testing.assert_array_equal(model.weights()["inter/dense1/weight"], before)
+
+
+def test_rates_reach_the_weights_they_are_for():
+    """No rate moves nothing, a held encoder stays where it is, and decay shrinks what has no gradient."""
+    import tensorflow as tf
+
+    from core.nn.optimizers import Optimizer, OptimizerSpec
+
+    weights = {path: tf.Variable([2.0]) for path in ("encoder/w", "decoder/w")}
+    optimizer = Optimizer(
+        weights, OptimizerSpec("adam"), 0, jit=False, slow=["encoder/w"], decayed=["decoder/w"]
+    )
+    gradients = [tf.constant([1.0]), tf.constant([0.0])]
+    optimizer.apply(gradients, tf.constant(0.0), None, 1.0, 5.0)
+    assert [float(w[0]) for w in weights.values()] == [2.0, 2.0]
+    optimizer.apply(gradients, tf.constant(0.1), None, 0.0, 0.5)
+    np.testing.assert_allclose(
+        [float(w[0]) for w in weights.values()], [2.0, 2.0 - 0.1 * 0.5 * 2.0], rtol=1e-6
+    )
+    optimizer.apply(gradients, tf.constant(0.1), None, 1.0, 0.0)
+    assert float(weights["encoder/w"][0]) < 2.0

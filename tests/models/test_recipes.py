@@ -31,13 +31,6 @@ def test_plans_are_sane(name, iteration):
     plan = RECIPES[name].plan(iteration)
     assert 0 < plan.rate <= 2e-3
     assert 0 < plan.keep <= 1
-    assert 0 < plan.batch_share <= 1
     assert 0 < plan.augment_share <= 1
     assert 0 <= plan.encoder_share <= 1
     assert RECIPES[name].plan(iteration) == plan
-
-
-@pytest.mark.parametrize("name", RECIPES)
-def test_batches_have_at_least_one_face(name):
-    assert all(1 <= RECIPES[name].batch_size(batch, 1) <= 1 for batch in range(0, 100_000, 997))
-    assert RECIPES[name].batch_size(10**6, 4) == 4
