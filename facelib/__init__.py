@@ -15,6 +15,7 @@ if TYPE_CHECKING:
         unit_from_image,
         warp_face,
     )
+    from facelib.detected import DetectedFace
     from facelib.drawing import draw_debug, draw_landmarks
     from facelib.face_jpeg import (
         decode_face,
@@ -49,6 +50,7 @@ _MODULES = {
         "unit_from_image",
         "warp_face",
     ),
+    "detected": ("DetectedFace",),
     "drawing": ("draw_debug", "draw_landmarks"),
     "face_jpeg": (
         "decode_face",
@@ -77,6 +79,7 @@ _HOMES = {name: module for module, names in _MODULES.items() for name in names}
 
 __all__ = [
     "FACE_TYPES",
+    "DetectedFace",
     "FaceMetadata",
     "FaceTypeSpec",
     "Pipeline",

@@ -1,8 +1,9 @@
-"""Face detectors: each has `name` and `detect(image) -> list[Detection]`; looked up in `DETECTORS`."""
+"""Face detectors: from images to boxes that may hold faces; looked up in `DETECTORS`."""
 
 from __future__ import annotations
 
 import importlib
+from collections.abc import Sequence
 from typing import Protocol
 
 import numpy as np
@@ -10,23 +11,32 @@ import numpy as np
 from core.errors import UsageError
 from facelib.detectors.boxes import Detection
 
-# name -> (module, class); imported when asked for, since MTCNN brings TensorFlow along
+# name -> (module, class); imported when asked for, since some bring TensorFlow or dlib along
 DETECTORS = {
-    "blazeface": ("facelib.detectors.blazeface", "BlazeFace"),
+    "s3fd": ("facelib.detectors.s3fd", "S3fd"),
     "mtcnn": ("facelib.detectors.mtcnn", "Mtcnn"),
+    "blazeface": ("facelib.detectors.blazeface", "BlazeFace"),
+    "dlib-hog": ("facelib.detectors.dlib", "DlibHog"),
+    "dlib-cnn": ("facelib.detectors.dlib", "DlibCnn"),
 }
+ON_TENSORFLOW = ("s3fd",)  # devices are prepared before these are made; mtcnn runs on the CPU anyway
+DISTINCT = ("s3fd",)  # their boxes are taken as they come, as DFL does; of others' repeats are dropped
 AUTO = "blazeface"  # what `auto` means: quick, never wrong on the test clips, needs no TensorFlow
 
-__all__ = ["AUTO", "DETECTORS", "Detection", "Detector", "create_detector"]
+__all__ = ["AUTO", "DETECTORS", "DISTINCT", "ON_TENSORFLOW", "Detection", "Detector", "create_detector"]
 
 
 class Detector(Protocol):
     """Finds boxes that may hold faces."""
 
     name: str
+    # `batched: bool` where True: `detect_batch` is there, and quicker than `detect` image by image
 
     def detect(self, image: np.ndarray) -> list[Detection]:
         """Boxes in an (H, W, 3) uint8 BGR image, best first; must be safe to call from many threads."""
+
+    def detect_batch(self, images: Sequence[np.ndarray]) -> list[list[Detection]]:
+        """The same for several images, whose sizes may differ; only where `batched` is there and True."""
 
 
 def create_detector(name: str) -> Detector:
