@@ -16,6 +16,7 @@ COMMANDS = {
     "extract": "find, align and save the faces of a folder of frames",
     "train": "train a model on two facesets",
     "merge": "put the predicted face into every frame",
+    "weights": "list, fetch and import the weights of pretrained networks",
     "demo": "the whole job in one command, on two clips or on two drawn people",
 }
 SCREENS = ("auto", "window", "browser", "none")

@@ -9,14 +9,19 @@ from typing import TypeVar
 
 Item = TypeVar("Item")
 LINE_SECONDS = 5.0  # between the plain lines
+BYTES = "B"  # the unit that is shown in megabytes
 
 
 class Progress:
-    """A running count of work done. Use as a context manager; `update` may be called from any one thread."""
+    """A running count of work done. Use as a context manager; `update` may be called from any one thread.
 
-    def __init__(self, label: str, total: int | None = None, unit: str = "it") -> None:
+    With the unit `B` bytes are counted, and shown in megabytes. `initial` was done before: it counts towards
+    the total but not to the rate.
+    """
+
+    def __init__(self, label: str, total: int | None = None, unit: str = "it", initial: int = 0) -> None:
         self.label, self.total, self.unit = label, total, unit
-        self.count = 0
+        self.count = self._initial = initial
         self._started = self._shown = time.monotonic()
         self._closed = False
         self._bar = None
@@ -24,7 +29,14 @@ class Progress:
             from tqdm import tqdm
 
             self._bar = tqdm(
-                total=total, desc=label, unit=unit, ascii=True, dynamic_ncols=True, file=sys.stderr
+                total=total,
+                desc=label,
+                unit=unit,
+                unit_scale=unit == BYTES,
+                initial=initial,
+                ascii=True,
+                dynamic_ncols=True,
+                file=sys.stderr,
             )
 
     def __enter__(self) -> Progress:
@@ -60,11 +72,12 @@ class Progress:
 
     def _print_line(self) -> None:
         self._shown = time.monotonic()
-        rate = self.count / max(1e-6, self._shown - self._started)
-        line = f"{self.label}: {self.count}"
+        rate = (self.count - self._initial) / max(1e-6, self._shown - self._started)
+        unit, scale, digits = ("MB", 1e6, 1) if self.unit == BYTES else (self.unit, 1, 0)
+        line = f"{self.label}: {self.count / scale:.{digits}f}"
         if self.total is not None:
-            line += f"/{self.total}"
-        line += f" {self.unit}, {rate:.1f} {self.unit}/s"
+            line += f"/{self.total / scale:.{digits}f}"
+        line += f" {unit}, {rate / scale:.1f} {unit}/s"
         if self.total is not None and rate > 0 and self.count < self.total:
             line += f", {duration_text((self.total - self.count) / rate)} left"
         print(line, flush=True)
