@@ -1,0 +1,1 @@
+"""DFL's pretrained networks as TensorFlow graphs; importing a module here imports TensorFlow."""
