@@ -1,8 +1,8 @@
 """S3FD, DFL's detector: steps before and after the network as DFL takes them, its roundings included.
 
-The picture is shown to the network at half its size, or 640 pixels wide where it is wider than 1280. Boxes are cut
-to whole pixels there, so their edges lie on a coarse grid in the picture. That is kept: the same weights give the
-same boxes as in DFL.
+The picture is shown to the network at half its size, or 640 pixels wide where it is wider than 1280. Boxes are
+cut to whole pixels there, so their edges lie on a coarse grid in the picture. That is kept: the same weights give
+the same boxes as in DFL.
 """
 
 from __future__ import annotations

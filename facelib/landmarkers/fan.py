@@ -1,8 +1,8 @@
 """FAN, DFL's landmarker: its crops, its reading of the heatmaps and its second look at each face.
 
-The first look is one crop around the box. The second turns the face upright by the points found, lets S3FD box it
-again and averages five crops that lie a pixel apart. Where DFL calls the network once per crop, here all crops
-of all faces of a batch of pictures share calls.
+The first look is one crop around the box. The second turns the face upright by the points found, lets S3FD box
+it again and averages five crops that lie a pixel apart. Where DFL calls the network once per crop, here all
+crops of all faces of a batch of pictures share calls.
 """
 
 from __future__ import annotations
@@ -128,7 +128,7 @@ class Fan:
     def _look(
         self, faces: Sequence[tuple[np.ndarray, np.ndarray]], moves: np.ndarray = MOVES[:1]
     ) -> list[np.ndarray | None]:
-        """(68, 2) float64 points of each (image, rect), mean over the moved crops; None where one is refused."""
+        """(68, 2) float64 points of each (image, rect), mean over moved crops; None where one is refused."""
         crops = [_crops(image, rect, moves) for image, rect in faces]
         points = self._measure([crop for several in crops for crop in several])
         results: list[np.ndarray | None] = []
@@ -195,7 +195,7 @@ class Fan3d(Fan):
 
 
 def _crops(image: np.ndarray, rect: np.ndarray, moves: np.ndarray) -> list[Crop]:
-    """The crops for a rect (4,), one per row of `moves` (N, 2); none at all where one of them is impossible."""
+    """The crops for a rect (4,), one per row of `moves` (N, 2); none at all where one is impossible."""
     left, top, right, bottom = (float(edge) for edge in rect)
     scale = (right - left + bottom - top) / BOX_SIDE
     centre = np.array([(left + right) / 2, (top + bottom) / 2])
@@ -211,8 +211,8 @@ def _crops(image: np.ndarray, rect: np.ndarray, moves: np.ndarray) -> list[Crop]
 def image_from_map(centre: np.ndarray, scale: float, side: int) -> np.ndarray:
     """(3, 3) matrix from a map of `side` pixels to the image.
 
-    Inverted numerically, as in DFL: the crops' corners are cut to whole pixels, and where a corner lies on one
-    the last bit decides.
+    Inverted numerically, as in DFL: the crops' corners are cut to whole pixels, and where a corner lies on
+    one the last bit decides.
     """
     reach = REACH * scale
     shift = side * (-np.asarray(centre, np.float64) / reach + 0.5)
@@ -236,7 +236,6 @@ def cut_crop(image: np.ndarray, centre: np.ndarray, scale: float) -> np.ndarray 
     matrix = image_from_map(centre, scale, CROP_SIDE)
     corners = matrix @ np.array([[1, 1, 1], [CROP_SIDE, CROP_SIDE, 1]], np.float64).T
     (left, right), (top, bottom) = np.trunc(corners[:2]).astype(int)
-    height, width = image.shape[:2]
     inside = image[max(top, 0) : max(bottom, 0), max(left, 0) : max(right, 0)]
     if not inside.size:
         return None

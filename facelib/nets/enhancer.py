@@ -1,7 +1,7 @@
 """DFL's FaceEnhancer, a network that gives a face four times the pixels and draws in the detail.
 
-A U-Net whose result is the picture plus a correction, at the same size, twice and four times the size in turn.
-Enlarging is TensorFlow's old bilinear way, in which an output pixel 2i is input pixel i itself.
+A U-Net whose result is the picture plus a correction, at the same size, twice and four times the size in
+turn. Enlarging is TensorFlow's old bilinear way, in which an output pixel 2i is input pixel i itself.
 """
 
 from __future__ import annotations

@@ -1,11 +1,11 @@
 """FAN, the landmark network: four stacked hourglasses that end in 68 heatmaps.
 
-Bulat and Tzimiropoulos, "How far are we from solving the 2D & 3D Face Alignment problem?", ICCV 2017, in DFL's
-form and with DFL's weight names. 2DFAN and 3DFAN differ in their weights only.
+Bulat and Tzimiropoulos, "How far are we from solving the 2D & 3D Face Alignment problem?", ICCV 2017, in
+DFL's form and with DFL's weight names. 2DFAN and 3DFAN differ in their weights only.
 
-The same function in fewer steps: a normalisation that follows a convolution directly is part of its kernel; what
-a stack gives to the next one (`bl_i`, and `al_i` of its heatmaps `l_i`) is one convolution; the heatmaps of the
-first three stacks, which nobody reads, are left out.
+The same function in fewer steps: a normalisation that follows a convolution directly is part of its kernel;
+what a stack gives to the next one (`bl_i`, and `al_i` of its heatmaps `l_i`) is one convolution; the heatmaps
+of the first three stacks, which nobody reads, are left out.
 """
 
 from __future__ import annotations
