@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from typing import Any
 
 import cv2
 import numpy as np
@@ -12,15 +13,14 @@ import numpy as np
 from core.errors import UsageError
 from core.system import cpu_count
 from facelib import detectors, landmarkers
+from facelib.choice import choose
 from facelib.detected import DetectedFace, LandmarkedFace, rect_area
 from facelib.detectors import Detection, create_detector
 from facelib.detectors.boxes import areas, intersections
-from facelib.face_types import face_type_spec
 from facelib.landmarkers import create_landmarker
 
 __all__ = ["DetectedFace", "Pipeline"]
 
-PROFILE_TYPES = 10  # face types with this number and up take the landmarks of 3DFAN, as DFL does
 COVERED = 0.5  # faces that share more of the smaller one's box than this are the same one ...
 APART = 0.4  # ... unless their middles are further apart than this part of the larger one's side
 # A picture without faces, or with one that seems to lie, is tried on its sides and upside down (clockwise
@@ -52,12 +52,12 @@ class Pipeline:
         """Choose the networks.
 
         Args:
-            detector: `auto` or one of `facelib.detectors.DETECTORS`.
+            detector: `auto` (see `facelib.choice`) or one of `facelib.detectors.DETECTORS`.
             landmarker: `auto` or one of `facelib.landmarkers.LANDMARKERS`.
             max_faces: Keep only so many of the largest faces; 0 keeps all.
             samples: Looks at a face that facemesh averages.
             face_type: What the landmarks are for (DFL's name); for heads, `fan` means 3DFAN.
-            say: Gets the lines that tell what was chosen and why.
+            say: Gets a line where something else is taken than was asked for; `name` tells what is in use.
             cpu_only: TensorFlow's networks leave every GPU alone.
             devices: Numbers of the GPUs they use; None takes the best one.
 
@@ -67,24 +67,27 @@ class Pipeline:
         """
         if max_faces < 0 or samples < 1:
             raise UsageError("max_faces must be at least 0, samples at least 1")
-        if landmarker == "auto":
-            landmarker = "facemesh"
-        if landmarker == "fan" and face_type_spec(face_type).number >= PROFILE_TYPES:
-            landmarker = "fan3d"
+        choice = choose(detector, landmarker, face_type, say=say)
+        detector, landmarker = choice.detector, choice.landmarker
         if detector in detectors.ON_TENSORFLOW or landmarker in landmarkers.ON_TENSORFLOW:
             from core.nn.devices import prepare
 
             prepare(cpu_only, devices)
         self.detector = create_detector(detector)
-        self.landmarker = create_landmarker(
-            landmarker, **({"samples": samples} if landmarker == "facemesh" else {})
-        )
+        self.landmarker = create_landmarker(landmarker, **self._landmarker_options(landmarker, samples))
         self._max_faces = max_faces
         # boxes beside a face slide onto it once they are landmarked
         self._repeats = self.detector.name not in detectors.DISTINCT or landmarker == "facemesh"
         self._batched_boxes = getattr(self.detector, "batched", False)
         self.batched = self._batched_boxes or self.landmarker.batched
         self.name = f"{self.detector.name}+{self.landmarker.name}"
+
+    def _landmarker_options(self, landmarker: str, samples: int) -> dict[str, Any]:
+        if landmarker == "facemesh":
+            return {"samples": samples}
+        if landmarker in landmarkers.ON_TENSORFLOW and self.detector.name == "s3fd":
+            return {"detector": self.detector}  # its second look shares the network
+        return {}
 
     def faces(self, image: np.ndarray) -> list[DetectedFace]:
         """Find the faces of one image, largest first.

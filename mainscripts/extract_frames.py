@@ -1,28 +1,38 @@
-"""The work on one frame of `extract`, and the threads that do it for many at once."""
+"""The work on frames: many looked at side by side or in groups, faces cut out and written."""
 
 from __future__ import annotations
 
-import threading
+import contextlib
 from collections import deque
-from collections.abc import Iterator
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import cv2
 import numpy as np
 
 from core.errors import SampleError
-from core.imageio import read_image, write_image
+from core.imageio import write_image
+from core.system import cpu_count
 from facelib.alignment import transform_mat, transform_points
 from facelib.drawing import draw_debug
 from facelib.face_jpeg import write_face
+from facelib.face_types import face_type_spec
 from facelib.metadata import FaceMetadata
 from facelib.pipeline import DetectedFace, Pipeline
 from facelib.resample import crop_face
+from mainscripts.extract_sources import Frame
 
 DEBUG_QUALITY = 50  # DFL's; these pictures are for a glance
-AHEAD = 3  # frames handed out beyond those in work, for each thread
+GROUP = 8  # frames that networks look at together ...
+GROUP_PIXELS = 20_000_000  # ... unless they are so large that fewer hold as many pixels
+CHECKED_TYPES = 3  # face types up to this number are checked for their area, as DFL does
+MOST_AREA = 4  # of a crop in the frame, over the area of the detector's box
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
 
 
 @dataclass(frozen=True)
@@ -34,46 +44,56 @@ class Target:
     face_type: str  # DFL's name
     size: int
     quality: int
+    check_area: bool = False  # leave out faces whose crop is far larger than their box
 
 
-@dataclass(frozen=True)
-class FrameResult:
-    """What became of one frame: the names of its faces, or why it could not be used."""
+def write_faces(
+    name: str, image: np.ndarray, faces: Sequence[DetectedFace], target: Target, folders: Sequence[str] = ()
+) -> tuple[str, ...]:
+    """Write the faces of one frame, `<stem>_<k>.jpg`, and its debug picture, `<stem>.jpg`.
 
-    frame: Path
-    faces: tuple[str, ...] = ()
-    error: str = ""
+    Args:
+        name: Of the frame, for the metadata.
+        image: (H, W, 3) uint8 BGR.
+        faces: In the order of their numbers.
+        target: Where to.
+        folders: A subfolder for each face; none of them without.
 
+    Returns:
+        The names of the files, below `target.output`.
 
-def extract_frame(frame: Path, pipeline: Pipeline, target: Target) -> FrameResult:
-    """Find the faces of one frame and write them, `<stem>_<k>.jpg`, and its debug picture, `<stem>.jpg`.
-
-    An unreadable frame is reported in the result; failures to write are raised.
+    Raises:
+        AlignmentError: The landmarks of a face coincide.
     """
-    try:
-        image = read_image(frame)
-        faces = [_aligned(image, face, target, frame.name) for face in pipeline.faces(image)]
-    except SampleError as err:
-        return FrameResult(frame, error=str(err))
-    names = []
-    for number, (crop, metadata) in enumerate(faces):
-        names.append(f"{frame.stem}_{number}.jpg")
+    kept = [
+        (*aligned, folders[number] if folders else "")
+        for number, face in enumerate(faces)
+        if (aligned := _aligned(image, face, target, name)) is not None
+    ]
+    stem, names = Path(name).stem, []
+    for number, (crop, metadata, folder) in enumerate(kept):
+        names.append(f"{folder}/{stem}_{number}.jpg" if folder else f"{stem}_{number}.jpg")
         write_face(target.output / names[-1], crop, metadata, quality=target.quality)
     if target.debug is not None:
-        shown = [(metadata.source_rect, metadata.source_landmarks) for _, metadata in faces]
+        shown = [(metadata.source_rect, metadata.source_landmarks) for _, metadata, _ in kept]
         picture = draw_debug(image, shown, target.face_type)
-        write_image(target.debug / f"{frame.stem}.jpg", picture, DEBUG_QUALITY)
-    return FrameResult(frame, tuple(names))
+        write_image(target.debug / f"{stem}.jpg", picture, DEBUG_QUALITY)
+    return tuple(names)
 
 
 def _aligned(
     image: np.ndarray, face: DetectedFace, target: Target, frame_name: str
-) -> tuple[np.ndarray, FaceMetadata]:
-    """The aligned face and its metadata; for `mark_only` the whole frame without a matrix."""
+) -> tuple[np.ndarray, FaceMetadata] | None:
+    """The aligned face and its metadata; for `mark_only` the whole frame without a matrix.
+
+    None where the points make a face far larger than the box that they were found in: they are wrong.
+    """
     if target.face_type == "mark_only":
         crop, matrix, landmarks = image, None, face.landmarks
     else:
         matrix = transform_mat(face.landmarks, target.size, target.face_type)
+        if target.check_area and _is_oversized(face, matrix, target):
+            return None
         crop, landmarks = crop_face(image, matrix, target.size), transform_points(face.landmarks, matrix)
     metadata = FaceMetadata(
         face_type=target.face_type,
@@ -86,32 +106,148 @@ def _aligned(
     return crop, metadata
 
 
-def extract_frames(
-    frames: list[Path], pipeline: Pipeline, target: Target, threads: int
-) -> Iterator[FrameResult]:
-    """Extract many frames side by side and yield each as it is finished, roughly in order.
+def _is_oversized(face: DetectedFace, matrix: np.ndarray, target: Target) -> bool:
+    if face_type_spec(target.face_type).number > CHECKED_TYPES:
+        return False
+    last = target.size - 1
+    corners = np.array([(0, 0), (0, last), (last, last), (last, 0)], np.float32)
+    in_frame = transform_points(corners, cv2.invertAffineTransform(matrix)).round()
+    left, top, right, bottom = face.rect
+    area = cv2.contourArea(in_frame.astype(np.float32))
+    return area > MOST_AREA * abs((right - left) * (bottom - top))
 
-    Each thread takes a frame from file to files: decoding, networks, warping and encoding all release
-    Python's lock. However the consumer stops (an error, Ctrl-C), frames that were begun are finished before
-    this returns.
+
+def look_at_frames(
+    frames: Iterable[Frame],
+    pipeline: Pipeline,
+    finish: Callable[[str, np.ndarray, list[DetectedFace]], Result],
+    ahead: int,
+    threads: int | None = None,
+) -> Iterator[tuple[str, Result | SampleError]]:
+    """Find the faces of many frames and finish each with (name, image, faces), in order.
+
+    Networks that like batches see frames in groups, one group at a time on all cores, while others are
+    decoded and written; else each thread takes a frame from file to files. Either way a bounded number of
+    frames is held. However the consumer stops (an error, Ctrl-C), what was begun is finished before this
+    returns.
+
+    Args:
+        frames: What to look at; asked for as it is needed.
+        pipeline: Finds the faces.
+        finish: What to do with them, in a thread.
+        ahead: Frames held beyond those in work, for each thread.
+        threads: One more than cores by default: some wait for the disk.
+
+    Yields:
+        The name of a frame with what `finish` returned, or with the error that makes the frame unusable.
     """
-    cv2_threads = cv2.getNumThreads()
-    cv2.setNumThreads(1)  # frames side by side use the cores better than OpenCV's own threads
-    waiting, running = deque(frames), set[Future]()
-    stopped = threading.Event()
+    threads = threads or cpu_count() + 1
+    if pipeline.batched:
+        return _in_groups(frames, pipeline, finish, ahead, threads)
 
-    def work(frame: Path) -> FrameResult | None:
-        return None if stopped.is_set() else extract_frame(frame, pipeline, target)
+    def work(frame: Frame) -> Result:
+        image = frame.read()
+        return finish(frame.name, image, pipeline.faces(image))
 
+    return map_frames(frames, work, ahead, threads)
+
+
+def map_frames(
+    frames: Iterable[Frame], work: Callable[[Frame], Result], ahead: int, threads: int | None = None
+) -> Iterator[tuple[str, Result | SampleError]]:
+    """Do `work` on frames side by side, in order; see `look_at_frames`."""
+    threads = threads or cpu_count() + 1
+
+    def tried(frame: Frame) -> tuple[str, Result | SampleError]:
+        try:
+            return frame.name, work(frame)
+        except SampleError as err:
+            return frame.name, err
+
+    with _workers(threads) as pool, _single_threaded_opencv():
+        yield from _ahead(pool, tried, frames, threads * (1 + ahead))
+
+
+def _in_groups(
+    frames: Iterable[Frame],
+    pipeline: Pipeline,
+    finish: Callable[[str, np.ndarray, list[DetectedFace]], Result],
+    ahead: int,
+    threads: int,
+) -> Iterator[tuple[str, Result | SampleError]]:
+    def read(frame: Frame) -> tuple[str, np.ndarray | SampleError]:
+        try:
+            return frame.name, frame.read()
+        except SampleError as err:
+            return frame.name, err
+
+    def look(group: list[tuple[str, np.ndarray | SampleError]]) -> list[_Looked]:
+        images = [image for _, image in group if not isinstance(image, SampleError)]
+        found = iter(pipeline.faces_batch(images) if images else [])
+        return [(name, image, [] if isinstance(image, SampleError) else next(found)) for name, image in group]
+
+    def finished(looked: _Looked) -> tuple[str, Result | SampleError]:
+        name, image, faces = looked
+        if isinstance(image, SampleError):
+            return name, image
+        try:
+            return name, finish(name, image, faces)
+        except SampleError as err:
+            return name, err
+
+    with _workers(threads) as pool, _workers(1) as network, _single_threaded_opencv():
+        images = _ahead(pool, read, frames, GROUP)
+        groups = _ahead(network, look, _grouped(images), 1)
+        yield from _ahead(pool, finished, (looked for group in groups for looked in group), GROUP)
+
+
+_Looked = tuple[str, "np.ndarray | SampleError", list[DetectedFace]]
+
+
+def _grouped(
+    images: Iterable[tuple[str, np.ndarray | SampleError]],
+) -> Iterator[list[tuple[str, np.ndarray | SampleError]]]:
+    group: list[tuple[str, np.ndarray | SampleError]] = []
+    pixels = 0
+    for name, image in images:
+        group.append((name, image))
+        pixels += 0 if isinstance(image, SampleError) else image.shape[0] * image.shape[1]
+        if len(group) == GROUP or pixels >= GROUP_PIXELS:
+            yield group
+            group, pixels = [], 0
+    if group:
+        yield group
+
+
+def _ahead(
+    pool: Executor, work: Callable[[Item], Result], items: Iterable[Item], count: int
+) -> Iterator[Result]:
+    """The results of `work` on items in order, while up to `count` more of them are in work or wait."""
+    waiting: deque[Future[Result]] = deque()
+    for item in items:
+        waiting.append(pool.submit(work, item))
+        if len(waiting) > count:
+            yield waiting.popleft().result()
+    while waiting:
+        yield waiting.popleft().result()
+
+
+@contextlib.contextmanager
+def _workers(threads: int) -> Iterator[Executor]:
+    """A pool whose waiting work is dropped, and whose begun work is awaited, however the block is left."""
     pool = ThreadPoolExecutor(threads, thread_name_prefix="extract")
     try:
-        while waiting or running:
-            while waiting and len(running) < threads * (1 + AHEAD):
-                running.add(pool.submit(work, waiting.popleft()))
-            finished, running = wait(running, return_when=FIRST_COMPLETED)
-            for future in sorted(finished, key=id):
-                yield future.result()
+        yield pool
     finally:
-        stopped.set()
         pool.shutdown(wait=True, cancel_futures=True)
-        cv2.setNumThreads(cv2_threads)
+
+
+@contextlib.contextmanager
+def _single_threaded_opencv() -> Iterator[None]:
+    """Frames side by side use the cores better than OpenCV's own threads."""
+    threads = cv2.getNumThreads()
+    cv2.setNumThreads(1)
+    try:
+        yield
+    finally:
+        cv2.setNumThreads(threads)

@@ -3,8 +3,9 @@ was.
 
 `<output>/.extract.jsonl` holds one JSON object a line: `{"settings": {...}}` at the start of every run (with
 `"anew": true` where it does again what was done), then
-`{"frame": "00001.png", "faces": ["00001_0.jpg"]}` for each finished frame, also those without a face. A line
-is written after the frame's files, so a frame that was cut off is simply done again.
+`{"frame": "00001.png", "faces": ["00001_0.jpg"]}` for each finished frame, also those without a face, and
+`{"end": 250}` once the number of a video's frames is known. A line is written after the frame's files, so a
+frame that was cut off is simply done again.
 """
 
 from __future__ import annotations
@@ -14,11 +15,17 @@ import os
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any
 
-from core.errors import SampleError
+from core.errors import SampleError, SwapError
 from core.paths import list_images
 from core.storage import encode_json, naming
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from typing import Self
+
+    from mainscripts.extract_sources import Source
 
 LOG_NAME = ".extract.jsonl"
 _FACE_NAME = re.compile(r"^(.+)_\d+$")  # a face's file is named <frame's stem>_<number>
@@ -33,16 +40,18 @@ class Record:
         done: Names of the frames finished, with the names of their faces.
         replaced: Frames that a run is to do again and did not come to yet, with their old faces.
         logged: Whether a log tells, and not just the faces.
+        end: Number of a video's frames, once a run has seen its end.
     """
 
     settings: dict[str, Any] = field(default_factory=dict)
     done: dict[str, list[str]] = field(default_factory=dict)
     replaced: dict[str, list[str]] = field(default_factory=dict)
     logged: bool = False
+    end: int | None = None
 
 
-def read_record(output: Path, frames: list[Path]) -> Record:
-    """Find out which of `frames` were extracted before.
+def read_record(output: Path, source: Source) -> Record:
+    """Find out which frames of `source` were extracted before.
 
     Without a log (the faces are DFL's) the faces' names and metadata tell. A log whose faces are all gone
     means that the user emptied the folder to begin anew. Single faces that are gone were sorted out; they
@@ -53,23 +62,29 @@ def read_record(output: Path, frames: list[Path]) -> Record:
         faces = [name for names in [*record.done.values(), *record.replaced.values()] for name in names]
         if faces and not any((output / name).exists() for name in faces):
             return Record()
+        _check_same_video(output, record, source)
         return record
-    return _infer(output, frames)
+    return _infer(output, source)
+
+
+def _check_same_video(output: Path, record: Record, source: Source) -> None:
+    """Frames of all videos have the same names, so faces of two would be taken for one's."""
+    before, now = (_video_of(identity) for identity in (record.settings, source.identity))
+    if record.done and before and now and before | {"video_name": ""} != now | {"video_name": ""}:
+        raise SwapError(
+            f"{output}: holds faces of another video ({before.get('video_name')}) or of another --fps "
+            f"({before.get('fps')}); choose another --output-dir, or empty it"
+        )
+
+
+def _video_of(settings: dict[str, Any]) -> dict[str, Any]:
+    video = settings.get("video")
+    return video if isinstance(video, dict) else {}
 
 
 def _read_log(path: Path) -> Record:
     record = Record()
-    try:
-        lines = path.read_bytes().splitlines()
-    except FileNotFoundError:
-        return record
-    for line in lines:
-        try:
-            entry = json.loads(line)
-        except ValueError:
-            continue  # cut off when the program was killed
-        if not isinstance(entry, dict):
-            continue
+    for entry in read_entries(path):
         if isinstance(entry.get("settings"), dict):
             record.settings, record.logged = entry["settings"], True
             if entry.get("anew"):
@@ -79,20 +94,36 @@ def _read_log(path: Path) -> Record:
             record.done[entry["frame"]] = [name for name in entry["faces"] if isinstance(name, str)]
             record.replaced.pop(entry["frame"], None)
             record.logged = True
+        elif isinstance(entry.get("end"), int):
+            record.end = entry["end"]
     return record
 
 
-def _infer(output: Path, frames: list[Path]) -> Record:
+def read_entries(path: Path) -> Iterator[dict[str, Any]]:
+    """The objects of a file of JSON lines; none where there is no file, torn lines are left out."""
+    try:
+        file = path.open("rb")
+    except FileNotFoundError:
+        return
+    with file:
+        for line in file:
+            try:
+                entry = json.loads(line)
+            except ValueError:
+                continue  # cut off when the program was killed
+            if isinstance(entry, dict):
+                yield entry
+
+
+def _infer(output: Path, source: Source) -> Record:
     """Frames that have faces in a folder without a log."""
     record = Record()
-    by_stem = {frame.stem: frame.name for frame in frames}
-    names = {frame.name for frame in frames}
     for face in list_images(output):
         match = _FACE_NAME.match(face.stem)
-        frame = by_stem.get(match[1]) if match else None
+        frame = source.name_of(match[1]) if match else None
         if frame is None:  # sorting renames faces; their metadata still knows
             frame = _source_of(face)
-        if frame in names:
+        if frame is not None and source.name_of(Path(frame).stem) == frame:
             record.done.setdefault(frame, []).append(face.name)
     return record
 
@@ -106,16 +137,14 @@ def _source_of(face: Path) -> str | None:
         return None
 
 
-class LogWriter:
-    """Appends to the log; a context manager."""
+class LineWriter:
+    """Appends JSON objects to a file, one a line; a context manager."""
 
-    def __init__(self, output: Path, settings: dict[str, Any], anew: bool = False) -> None:
-        """Log to `output`; `anew` says that frames done before are to be done again."""
-        self._path = output / LOG_NAME
-        self._header = {"settings": settings} | ({"anew": True} if anew else {})
+    def __init__(self, path: Path) -> None:
+        self._path = path
         self._file: IO[bytes] | None = None
 
-    def __enter__(self) -> LogWriter:
+    def __enter__(self) -> Self:
         self._file = self._path.open("ab")
         if self._file.tell():
             with self._path.open("rb") as file:
@@ -123,19 +152,37 @@ class LogWriter:
                 torn = file.read(1) != b"\n"
             if torn:  # the last line was cut off: do not let the next one run into it
                 self._file.write(b"\n")
-        self._append(self._header)
         return self
 
     def __exit__(self, *_: object) -> None:
         if self._file is not None:
             self._file.close()
 
-    def add(self, frame: str, faces: list[str]) -> None:
-        """Record a finished frame."""
-        self._append({"frame": frame, "faces": faces})
-
-    def _append(self, entry: dict[str, Any]) -> None:
+    def append(self, entry: dict[str, Any]) -> None:
+        """Write one object; a kill right after loses nothing, a power cut a few of the last."""
         assert self._file is not None
         with naming(self._path):
             self._file.write(encode_json(entry) + b"\n")
-            self._file.flush()  # a kill loses nothing; after a power cut a few frames are done again
+            self._file.flush()
+
+
+class LogWriter(LineWriter):
+    """Appends to the log of an extraction; a context manager."""
+
+    def __init__(self, output: Path, settings: dict[str, Any], anew: bool = False) -> None:
+        """Log to `output`; `anew` says that frames done before are to be done again."""
+        super().__init__(output / LOG_NAME)
+        self._header = {"settings": settings} | ({"anew": True} if anew else {})
+
+    def __enter__(self) -> Self:
+        super().__enter__()
+        self.append(self._header)
+        return self
+
+    def add(self, frame: str, faces: list[str]) -> None:
+        """Record a finished frame."""
+        self.append({"frame": frame, "faces": faces})
+
+    def end(self, count: int) -> None:
+        """Record that the source has `count` frames and no more."""
+        self.append({"end": count})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from core.video.binary import ffmpeg_path
 from core.video.cutting import cut, parse_time
+from core.video.decoding import decode_frames
 from core.video.denoising import denoise, unfinished_run
 from core.video.encoding import encode_sequence
 from core.video.extraction import extract_frames, inspect_folder, restore_frames
@@ -18,6 +19,7 @@ __all__ = [
     "Timeline",
     "VideoInfo",
     "cut",
+    "decode_frames",
     "denoise",
     "encode_sequence",
     "extract_frames",

@@ -178,6 +178,13 @@ def merge_ranges(numbers: tuple[int, ...], limit: int) -> list[tuple[int, int]]:
     return [(numbers[s], numbers[e]) for s, e in zip(starts, ends)]
 
 
+def rgb_filters(info: VideoInfo, fps: Fraction, chosen: str = "") -> list[str]:
+    """The filters from a video to its frames in 8-bit RGB, at `fps` (0 for each once), the `chosen` ones."""
+    filters = [f"fps={fps}"] if fps else []
+    filters += [f"select={chosen}"] if chosen else []
+    return [*filters, info.colour.to_rgb(info.is_rgb)]
+
+
 def _write_images(
     info: VideoInfo,
     folder: Path,
@@ -189,9 +196,7 @@ def _write_images(
 ) -> None:
     import ffmpeg
 
-    filters = [f"fps={fps}"] if fps else []
-    filters += [f"select={chosen}"] if chosen else []
-    filters.append(info.colour.to_rgb(info.is_rgb))
+    filters = rgb_filters(info, fps, chosen)
     if suffix == ".jpg":
         filters.append(JPEG_TAGS.from_rgb("yuv444p"))
         options = {"q:v": 2, "color_range": "pc", "c:v": "mjpeg"}

@@ -64,7 +64,7 @@ def cartoon(width: int = 640, height: int = 480, *faces: tuple[float, float, flo
 
 @pytest.fixture(scope="module")
 def pipeline() -> Pipeline:
-    return Pipeline()
+    return Pipeline("blazeface", "facemesh")
 
 
 @pytest.fixture(scope="module")
@@ -99,7 +99,7 @@ def test_several_faces_come_largest_first_and_can_be_limited(pipeline):
     assert len(faces) == 3
     for face, truth, width in zip(faces, [truths[1], truths[2], truths[0]], (200, 140, 90)):
         check_points(face, truth, width)
-    assert len(Pipeline(max_faces=2).faces(image)) == 2
+    assert len(Pipeline("blazeface", "facemesh", max_faces=2).faces(image)) == 2
 
 
 @pytest.mark.parametrize("turn", [cv2.ROTATE_90_CLOCKWISE, cv2.ROTATE_180, cv2.ROTATE_90_COUNTERCLOCKWISE])
@@ -181,7 +181,8 @@ def test_unknown_names_are_refused():
 
 def test_auto_names_what_it_uses(pipeline):
     assert pipeline.name == "blazeface+facemesh"
-    assert isinstance(create_detector("auto"), BlazeFace) and set(DETECTORS) == {"blazeface", "mtcnn"}
+    assert isinstance(create_detector("auto"), BlazeFace)
+    assert {"s3fd", "blazeface", "mtcnn", "dlib-hog", "dlib-cnn"} == set(DETECTORS)
 
 
 def test_missing_package_is_named(monkeypatch):

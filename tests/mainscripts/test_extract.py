@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import cv2
 import numpy as np
@@ -22,11 +23,12 @@ from core.errors import FileFormatError, SwapError, UsageError
 from core.paths import list_images
 from facelib.alignment import transform_points
 from facelib.synthetic import ANNA, Motion, build_head, render
-from mainscripts import extract
 from mainscripts.extract_log import LOG_NAME, LogWriter, read_record
+from mainscripts.extract_report import ranges_text
 
 ROOT = Path(__file__).resolve().parents[2]
 FRAME_COUNT = 12
+NO_SOURCE = SimpleNamespace(identity={}, name_of=lambda stem: None)
 
 
 @pytest.fixture(scope="session")
@@ -296,7 +298,7 @@ def test_wrong_folders_give_one_line_and_code_1(tmp_path, case):
 
 @pytest.mark.parametrize(
     "flags",
-    [["--image-size", "100"], ["--jpeg-quality", "0"], ["--face-type", "nose"], ["--detector", "s3fd"],
+    [["--image-size", "100"], ["--jpeg-quality", "0"], ["--face-type", "nose"], ["--detector", "s4fd"],
      ["--force-gpu-idxs", "a"]],
 )  # fmt: skip
 def test_wrong_values_are_refused(tmp_path, flags, capsys):
@@ -319,8 +321,8 @@ def test_wrong_values_are_refused(tmp_path, flags, capsys):
 
 def test_ranges_of_frames_are_told_shortly():
     names = [f"{n}.png" for n in range(10)]
-    assert extract._ranges_text([], names) == "0"
-    assert extract._ranges_text([0, 1, 2, 5, 7, 8], names) == "6 (0.png-2.png, 5.png, 7.png-8.png)"
+    assert ranges_text([], names) == "0"
+    assert ranges_text([0, 1, 2, 5, 7, 8], names) == "6 (0.png-2.png, 5.png, 7.png-8.png)"
 
 
 def test_log_survives_a_torn_line(tmp_path):
@@ -331,7 +333,7 @@ def test_log_survives_a_torn_line(tmp_path):
     with LogWriter(tmp_path, {"face_type": "f"}) as log:
         log.add("c.png", [])
     (tmp_path / "a_0.jpg").write_bytes(b"x")
-    record = read_record(tmp_path, [])
+    record = read_record(tmp_path, NO_SOURCE)
     assert record.done == {"a.png": ["a_0.jpg"], "c.png": []}
     assert record.settings == {"face_type": "f"}
 
@@ -343,7 +345,7 @@ def test_a_run_that_replaces_can_be_stopped_too(tmp_path):
     with LogWriter(tmp_path, {"image_size": 512}, anew=True) as log:
         log.add("b.png", ["b_0.jpg"])
     (tmp_path / "b_0.jpg").write_bytes(b"x")
-    record = read_record(tmp_path, [])
+    record = read_record(tmp_path, NO_SOURCE)
     assert record.done == {"b.png": ["b_0.jpg"]} and record.replaced == {"a.png": ["a_0.jpg", "a_1.jpg"]}
 
 
@@ -364,4 +366,4 @@ def test_the_log_takes_names_that_are_not_utf8(tmp_path):
     name = "\udcff кадр.png"
     with LogWriter(tmp_path, {}) as log:
         log.add(name, [])
-    assert read_record(tmp_path, [tmp_path / name]).done == {name: []}
+    assert read_record(tmp_path, NO_SOURCE).done == {name: []}

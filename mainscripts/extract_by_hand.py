@@ -1,0 +1,107 @@
+"""Faces that the user marks: all of them, those of frames in which nothing was found, or those to repair."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from core.errors import SampleError, SwapError
+from core.paths import list_images
+from mainscripts.extract_job import Job, debug_folder
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from facelib.landmarkers import Landmarker
+
+
+def run(job: Job) -> None:
+    """Mark every frame that is not done, or those whose debug pictures are gone."""
+    if job.options.manual_output_debug_fix:
+        names = without_debug_picture(job)
+        print(f"{len(names)} frames have no picture in {debug_folder(job.output)}: mark their faces.")
+    else:
+        names = [name for name in _all_names(job) if name not in job.done]
+    _mark(job, names)
+
+
+def fix(job: Job) -> None:
+    """Mark the frames in which nothing was found."""
+    names = [name for name in job.names() if job.report.faces.get(name) == 0]
+    print(f"Nothing was found in {len(names)} frames." + (" Mark their faces." if names else ""))
+    _mark(job, names)
+
+
+def without_debug_picture(job: Job) -> list[str]:
+    """The frames whose pictures the user deleted from the debug folder.
+
+    Raises:
+        SwapError: There is no such folder.
+    """
+    folder = debug_folder(job.output)
+    if not folder.is_dir():
+        raise SwapError(
+            f"{folder}: no debug pictures, so none was deleted; extract with --output-debug first"
+        )
+    there = {path.stem for path in list_images(folder)}
+    return [name for name in _all_names(job) if Path(name).stem not in there]
+
+
+def _all_names(job: Job) -> list[str]:
+    return job.source.names(job.end) or job.source.guessed_names()
+
+
+def _mark(job: Job, names: list[str]) -> None:
+    from core.interact.progress import Progress
+    from mainscripts.extract_frames import write_faces
+    from mainscripts.extract_manual import open_manual_screen, run_manual
+
+    if not names:
+        return
+    screen = open_manual_screen(job.screen)
+    target, landmarker = job.target(by_hand=True), _landmarker(job)
+    print(f"Points by {landmarker.name}.", flush=True)
+    with contextlib.closing(screen), job.source.chosen(names) as frames:
+        by_name = {frame.name: frame for frame in frames}
+        with Progress("Frames marked", len(frames), "frame") as progress:
+            for result in run_manual(
+                frames, screen, landmarker, job.options.manual_window_size, progress.write,
+                face_type=target.face_type, propose=_proposer(),
+            ):  # fmt: skip
+                if result.error:
+                    job.report.failed[result.frame] = result.error
+                    continue
+                if result.face is None and job.done.get(result.frame):
+                    continue  # skipped: what was found before stays
+                try:
+                    image = by_name[result.frame].read()
+                    faces = write_faces(result.frame, image, [result.face] if result.face else [], target)
+                except SampleError as err:
+                    faces = err
+                job.before[result.frame] = [
+                    *job.before.get(result.frame, []),
+                    *job.done.get(result.frame, []),
+                ]
+                job.settle(result.frame, faces, progress)
+
+
+def _landmarker(job: Job) -> Landmarker:
+    """The landmarker alone, for rects that are drawn."""
+    from facelib.landmarkers import ON_TENSORFLOW, create_landmarker
+
+    if job.choice.landmarker in ON_TENSORFLOW:
+        from core.nn.devices import prepare
+
+        prepare(job.cpu_only, job.devices)
+    return create_landmarker(job.choice.landmarker)
+
+
+def _proposer() -> Callable[[np.ndarray], Sequence[np.ndarray]]:
+    """The best detector here, for jumping from one proposed face to the next."""
+    from facelib.choice import is_here
+    from facelib.detectors import create_detector
+
+    detector = create_detector("s3fd" if is_here("s3fd") else "blazeface")
+    return lambda image: [detection.rect for detection in detector.detect(image)]
