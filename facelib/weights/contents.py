@@ -84,13 +84,18 @@ def size_limit(entry: WeightFile) -> int:
     return 2 * entry.data_bytes + BLOCK
 
 
-def may_be_source(path: Path, entry: WeightFile) -> bool:
-    """Whether there is a file at `path` of a length that the tensors of `entry` can have."""
-    try:
-        stat = path.stat()
-    except OSError:
-        return False
-    return path.is_file() and entry.data_bytes <= stat.st_size <= size_limit(entry)
+def require_size(path: Path, entry: WeightFile) -> None:
+    """Refuse a file unread that is senselessly long; one that is too short says itself what it lacks.
+
+    Raises:
+        FileFormatError: It is.
+    """
+    size = path.stat().st_size
+    if size > size_limit(entry):
+        raise FileFormatError(
+            f"{path}: has {size} bytes, the weights {entry.name} only {entry.data_bytes}; "
+            f"replace the file, for example by main.py weights fetch {entry.name}"
+        )
 
 
 def read_source(path: Path, entry: WeightFile) -> Tensors:
@@ -99,12 +104,7 @@ def read_source(path: Path, entry: WeightFile) -> Tensors:
     Raises:
         FileFormatError: The file is damaged, hostile, or holds other tensors; says which.
     """
-    size = path.stat().st_size
-    if not entry.data_bytes <= size <= size_limit(entry):
-        raise FileFormatError(
-            f"{path}: has {size} bytes where the weights {entry.name} need {entry.data_bytes}; "
-            f"get the whole file, for example by main.py weights fetch {entry.name}"
-        )
+    require_size(path, entry)
     content = safe_pickle.load_file(path)
     if not isinstance(content, dict):
         raise FileFormatError(f"{path}: holds a {type(content).__name__}, not the dict of tensors of DFL")

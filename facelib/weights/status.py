@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from core.errors import FileFormatError
-from facelib.weights.contents import digests_of, read_copy, read_source
+from facelib.weights.contents import digests_of, read_copy, read_source, size_limit
 from facelib.weights.registry import weight_file
 from facelib.weights.store import Place, filled_place, places
 
@@ -30,9 +30,6 @@ def status_of(name: str) -> Status:
         if place.part.is_file():
             arrived = place.part.stat().st_size
             return Status("in part", f"{_size(arrived)} of {_size(entry.data_bytes)}", "-", str(place.part))
-        if place.source.exists():
-            size = place.source.stat().st_size
-            return Status("damaged", f"{_size(size)} of {_size(entry.data_bytes)}", "no", str(place.source))
     return Status("no", _size(entry.data_bytes), "-", "-")
 
 
@@ -44,6 +41,9 @@ def _status_of_place(place: Place) -> Status:
             return Status("damaged", _size(place.copy.stat().st_size), "no", str(place.copy))
         verified = "yes" if origin.genuine else "no"
         return Status("yes", _size(place.copy.stat().st_size), verified, str(place.copy))
+    if place.source.stat().st_size > size_limit(entry):
+        wanted = f"{_size(place.source.stat().st_size)} of {_size(entry.data_bytes)}"
+        return Status("damaged", wanted, "no", str(place.source))
     digests = digests_of(place.source)
     size, where = _size(digests.size), str(place.source)
     if digests.are_genuine(entry):

@@ -25,10 +25,10 @@ from facelib.weights.contents import (
     Origin,
     Tensors,
     digests_of,
-    may_be_source,
     read_copy,
     read_origin,
     read_source,
+    require_size,
     size_limit,
     write_copy,
 )
@@ -86,10 +86,10 @@ class Place:
         return read_origin(self.copy, self.entry)
 
     def has_source(self) -> bool:
-        return may_be_source(self.source, self.entry)
+        return self.source.is_file()
 
     def is_filled(self) -> bool:
-        """Whether there is something to load, as far as lengths and headers tell."""
+        """Whether there is something to load; a file that is damaged counts, so that nobody overlooks it."""
         return self.has_source() or self.origin() is not None
 
 
@@ -106,7 +106,7 @@ def filled_place(entry: WeightFile) -> Place | None:
 
 
 def available(name: str) -> bool:
-    """Whether `load(name)` has something to read; quick, the content is not looked at."""
+    """Whether `load(name)` has something to read; quick, what is in it is not looked at."""
     return filled_place(weight_file(name)) is not None
 
 
@@ -140,35 +140,41 @@ def _tensors(place: Place, say: Say) -> Tensors:
     if origin is not None and (not place.has_source() or origin.is_of(place.source)):
         tensors = read_copy(place.copy, entry, origin)
         if tensors is not None:
-            _admit(place, place.source, origin.genuine, origin.accepted, say)
+            _admit(place, origin.genuine, origin.accepted)
+            _tell_if_other(place, origin.genuine, say)
             return tensors
         if not place.has_source():
             raise CheckpointError(
                 f"{place.copy}: the copy is damaged; fetch it again: main.py weights fetch {entry.name}"
             )
         say(f"{place.copy} is damaged; it is made again of {entry.file}")
+    require_size(place.source, entry)
     digests = digests_of(place.source)
     accepted = origin is not None and origin.accepted and origin.source_sha256 == digests.sha256
-    _admit(place, place.source, digests.are_genuine(entry), accepted, say)
+    _admit(place, digests.are_genuine(entry), accepted)
     if origin is not None and origin.source_sha256 != digests.sha256:
         say(f"{place.source} is another file than before; its copy {place.copy.name} is made anew")
     tensors = read_source(place.source, entry)
+    _tell_if_other(place, digests.are_genuine(entry), say)
     _try_to_copy(place, tensors, digests, accepted, say)
     return tensors
 
 
-def _admit(place: Place, path: Path, genuine: bool, accepted: bool, say: Say) -> None:
-    """Let through the genuine file, and with a warning others where they may be."""
-    if genuine:
-        return
-    if not place.takes_any and not accepted:
+def _admit(place: Place, genuine: bool, accepted: bool) -> None:
+    """Refuse another file than the genuine one where it may not be."""
+    if not (genuine or accepted or place.takes_any):
+        name = place.entry.name
         raise CheckpointError(
-            f"{path}: its checksum is not that of DeepFaceLab's file; replace it: main.py weights fetch "
-            f"{place.entry.name}, or accept it: main.py weights import --any-checksum {place.entry.file}"
+            f"{place.source}: its checksum is not that of DeepFaceLab's file; replace it: main.py weights "
+            f"fetch {name}, or accept it: main.py weights import --any-checksum {place.source}"
         )
-    if path not in _told:
-        _told.add(path)
-        say(f"{path} is not DeepFaceLab's file (another checksum); using it as it is")
+
+
+def _tell_if_other(place: Place, genuine: bool, say: Say) -> None:
+    """Warn once in a run of a file that is not the genuine one."""
+    if not genuine and place.source not in _told:
+        _told.add(place.source)
+        say(f"{place.source} is not DeepFaceLab's file (another checksum); using it as it is")
 
 
 def _try_to_copy(place: Place, tensors: Tensors, digests: Digests, accepted: bool, say: Say) -> None:
@@ -259,10 +265,9 @@ def import_file(path: Path, any_checksum: bool = False, say: Say = print) -> Pat
         FileFormatError: It is none of them, is damaged or hostile.
     """
     path = require_file(path, "the weight file")
-    if not any(entry.data_bytes <= path.stat().st_size <= size_limit(entry) for entry in WEIGHTS.values()):
+    if path.stat().st_size > max(map(size_limit, WEIGHTS.values())):
         raise FileFormatError(
-            f"{path}: has {path.stat().st_size} bytes, none of the files "
-            f"{', '.join(entry.file for entry in WEIGHTS.values())} is like that; get a whole one"
+            f"{path}: has {path.stat().st_size} bytes, more than any weight file; choose the right one"
         )
     digests = digests_of(path)
     entry = _recognise(path, digests, any_checksum)
