@@ -39,6 +39,7 @@ from core.interact.screen import (
     key_event,
     take_events,
 )
+from core.interact.x11_wheel import WITHOUT_XINPUT2, X11Wheel
 
 HEADER = struct.Struct("<IIII")
 MAGIC = 0x4E524353  # "SCRN"
@@ -76,7 +77,11 @@ class WindowScreen:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,  # Qt warns about fonts it does not need
-            env={**os.environ, "PYTHONPATH": os.pathsep.join([str(root), os.environ.get("PYTHONPATH", "")])},
+            env={
+                **os.environ,
+                **WITHOUT_XINPUT2,
+                "PYTHONPATH": os.pathsep.join([str(root), os.environ.get("PYTHONPATH", "")]),
+            },
             start_new_session=os.name == "posix",  # Ctrl-C in the terminal is for the training alone
         )
         self._started: queue.Queue[str] = queue.Queue()
@@ -162,6 +167,7 @@ class _Window:
         self.last_xy = (0, 0)
         self.frames: queue.Queue[tuple[np.ndarray, str] | None] = queue.Queue(maxsize=2)
         self.shift_is_down = _shift_reader()
+        self.wheel = X11Wheel()
         flags = cv2.WINDOW_AUTOSIZE | cv2.WINDOW_GUI_NORMAL  # Qt's extended window keeps some keys for itself
         cv2.namedWindow(title, flags)
         cv2.imshow(title, np.zeros((64, 256, 3), np.uint8))
@@ -170,7 +176,11 @@ class _Window:
 
     def run(self) -> None:
         shown = time.monotonic()
+        has_wheel = False
         while True:
+            has_wheel = has_wheel or self.wheel.attach()
+            for turn in self.wheel.turns():
+                self.on_mouse(self.cv2.EVENT_MOUSEWHEEL, *self.last_xy, turn, None)
             try:
                 while True:
                     frame = self.frames.get_nowait()
