@@ -217,7 +217,6 @@ class ManualSession:
                 proposals=self._found,
                 face_type=self._face_type,
                 lens=self._lens,
-                mouse=self._mouse,
                 lines=lines,
             )
         )

@@ -17,6 +17,7 @@ WHITE = (255, 255, 255)
 WIDEST = 3  # times the window's width: a frame that is all width is shown smaller
 LENS_SHARE = 3  # the lens is this part of the view's smaller side ...
 LENS_SIDES = (64, 320)  # ... in these limits
+NARROW = 1.4  # width over height; views below it have the lens beside them, not in a corner
 EYES_HEIGHT = 0.45  # part of the mean face's square that the strip with the eyes shows
 ROW, MARGIN = 19, 6  # pixels of the text
 
@@ -55,7 +56,6 @@ class Picture:
     proposals: Sequence[tuple[int, int, int, int]]
     face_type: str
     lens: bool
-    mouse: tuple[float, float] | None  # pixels of the view
     lines: Sequence[str]  # of text, ASCII
 
 
@@ -94,7 +94,7 @@ def zoomed_view(base: View, centre: tuple[float, float], half: int) -> View:
 
 
 def draw_picture(picture: Picture) -> np.ndarray:
-    """(H, W, 3) uint8 BGR of the view's size."""
+    """(H, W, 3) uint8 BGR of the view's size; beside a narrow view stands the lens."""
     view = picture.view
     if picture.base is not None:
         shown = picture.base.copy()
@@ -108,7 +108,7 @@ def draw_picture(picture: Picture) -> np.ndarray:
         _draw_crop(shown, view, picture.landmarks, picture.face_type)
         shown = draw_landmarks(shown, transform_points(picture.landmarks, view.matrix), color)
     if picture.lens:
-        _draw_lens(shown, picture, color)
+        shown = _with_lens(shown, picture, color)
     _write_lines(shown, picture.lines)
     return shown
 
@@ -131,28 +131,30 @@ def _draw_crop(shown: np.ndarray, view: View, landmarks: np.ndarray, face_type: 
     cv2.polylines(shown, [outline], True, RED, 1, cv2.LINE_AA)
 
 
-def _draw_lens(shown: np.ndarray, picture: Picture, color: tuple) -> None:
-    """The face as it would be cut out and, larger, its eyes; on the side where the mouse is not."""
+def _with_lens(shown: np.ndarray, picture: Picture, color: tuple) -> np.ndarray:
+    """The view with the face as it would be cut out and, larger, its eyes, away from the square."""
     height, width = shown.shape[:2]
     side = min(max(min(height, width) // LENS_SHARE, LENS_SIDES[0]), LENS_SIDES[1])
     strip = round(side * EYES_HEIGHT)
-    if width < 2 * side or height < side + strip + 1:
-        return
-    parts = _lens_parts(picture, side, strip)
-    lens = np.full((sum(size[1] for _, size in parts) + len(parts) - 1, side, 3), 255, np.uint8)
-    top = 0
-    for matrix, size in parts:
-        part = cv2.warpAffine(picture.image, matrix, size, flags=cv2.INTER_LINEAR)
+    if min(height, width) < side + strip + 2:
+        return shown
+    pieces = []
+    for matrix, size in _lens_parts(picture, side, strip):
+        piece = cv2.warpAffine(picture.image, matrix, size, flags=cv2.INTER_LINEAR)
         if picture.landmarks is not None:
             for x, y in transform_points(picture.landmarks, matrix):
-                cv2.circle(part, (_whole(x), _whole(y)), 1, color, -1)
-        lens[top : top + size[1]] = part
-        top += size[1] + 1
-    on_left = picture.mouse is not None and picture.mouse[0] > width / 2
-    left = 0 if on_left else width - side
-    bottom = height  # the text is at the top
-    shown[bottom - len(lens) : bottom, left : left + side] = lens
-    cv2.rectangle(shown, (left, bottom - len(lens)), (left + side - 1, bottom - 1), WHITE, 1)
+                cv2.circle(piece, (_whole(x), _whole(y)), 1, color, -1)
+        cv2.rectangle(piece, (0, 0), (size[0] - 1, size[1] - 1), WHITE, 1)
+        pieces.append(piece)
+    lens = np.concatenate(pieces)
+    left = width - side
+    if width < NARROW * height:
+        left = width
+        shown = np.concatenate([shown, np.zeros((height, side, 3), np.uint8)], axis=1)
+    elif picture.view.to_view(((picture.rect[0] + picture.rect[2]) / 2, 0))[0] > width / 2:
+        left = 0
+    shown[height - len(lens) :, left : left + side] = lens  # below: the text is above
+    return shown
 
 
 def _lens_parts(picture: Picture, side: int, strip: int) -> list[tuple[np.ndarray, tuple[int, int]]]:

@@ -286,10 +286,10 @@ def test_the_zoomed_view_shows_the_square_under_the_mouse_and_whole():
 def test_what_is_drawn_shows_lock_zoom_help_and_lens():
     session = start()
     assert session.draw().shape == (640, 1138, 3) and not session.changed
-    mouse(session, "move", 560, 320)
+    mouse(session, "move", 540, 320)
     green = session.draw()
     assert (green == (0, 255, 0)).all(-1).sum() > 50
-    mouse(session, "left_down", 560, 320)
+    mouse(session, "left_down", 540, 320)
     locked = session.draw()
     assert (locked == (255, 255, 0)).all(-1).sum() > 50 and (locked == (0, 255, 0)).all(-1).sum() == 0
     key(session, "h")
@@ -297,6 +297,17 @@ def test_what_is_drawn_shows_lock_zoom_help_and_lens():
     key(session, "z")
     lens = np.s_[-150:, -150:]
     assert (session.draw()[lens] != locked[lens]).any()
+
+
+def test_beside_a_narrow_frame_the_lens_covers_nothing():
+    session = ManualSession(["1.png"], 640)
+    session.open_frame(FRAME[:, :300])
+    session.handle(KeyEvent("h"))
+    with_lens = session.draw()
+    session.handle(KeyEvent("z"))
+    without = session.draw()
+    assert without.shape == (360, 300, 3) and with_lens.shape[1] > 360
+    np.testing.assert_array_equal(with_lens[:, :300], without)
 
 
 EVENTS = st.one_of(
