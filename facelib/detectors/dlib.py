@@ -1,7 +1,7 @@
-"""dlib's face detectors: HOG (quick, upright faces) and a small network (slow without a GPU). Optional package.
+"""dlib's face detectors: HOG (quick, upright faces) and a small network (slow without a GPU). Optional.
 
-HOG: Dalal and Triggs 2005 with the structural SVM of King, "Max-Margin Object Detection", 2015; the network is
-trained with the same loss. Both look for faces of 80 pixels or more, so small pictures are enlarged first.
+HOG: Dalal and Triggs 2005 with the structural SVM of King, "Max-Margin Object Detection", 2015; the network
+is trained with the same loss. Both look for faces of 80 pixels or more, so small pictures are enlarged first.
 """
 
 from __future__ import annotations
@@ -101,7 +101,7 @@ class DlibCnn:
 
 
 def _prepare(image: np.ndarray, side: int) -> tuple[np.ndarray, np.ndarray, int]:
-    """The picture as dlib wants it (RGB), shrunk to `side` at most; (4,) scale back; how often to double it."""
+    """The picture in RGB, shrunk to `side` at most; (4,) the scale back; how often dlib is to double it."""
     height, width = image.shape[:2]
     shrink = min(1.0, side / max(height, width))
     small = image

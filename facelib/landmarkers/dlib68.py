@@ -1,4 +1,4 @@
-"""dlib's 68 points: an ensemble of regression trees, 2 ms a face, for faces that are nearly upright. Optional.
+"""dlib's 68 points by regression trees, 2 ms a look, for faces that are nearly upright. Optional.
 
 Kazemi and Sullivan, "One Millisecond Face Alignment with an Ensemble of Regression Trees", 2014, trained on
 the squares of dlib's own detector. Other boxes are first brought to such a square, and the points found there
