@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 
 import numpy as np
 import tensorflow as tf
@@ -13,9 +14,10 @@ from core.nn.optimizers import LossScale, Optimizer, OptimizerSpec, assign_stric
 from core.nn.precision import Precision
 from models.autoencoder import FaceAutoencoder, Swapper, masked_losses
 from models.base import Batch, Model, Predictor
-from models.priming import fit_bottleneck, usual_face
+from models.priming import PersonFeatures, fit_bottleneck
 from models.quick96_options import Quick96Options
 from models.recipes import RECIPES, Recipe
+from samplelib import SampleRequest, SampleSpec
 
 RESOLUTION = 96
 PREVIEW_ROWS = 4
@@ -111,19 +113,29 @@ class Quick96(Model):
         self.optimizer.apply(gradients, rates[0], keep, rates[1], rates[2])
         return tf.constant(True)
 
+    def sample_request(self, side: str) -> SampleRequest:
+        request = super().sample_request(side)
+        if not self.recipe.primes:
+            return request
+        return replace(request, specs=(*request.specs, SampleSpec(f"landmarks_{side}", "landmarks")))
+
     def prime(self, batches: Callable[[int], Batch]) -> None:
         if not (self.is_fresh and self.recipe.primes):
             return
-        names = [f"{kind}_{side}" for kind in ("warped", "target") for side in ("src", "dst")]
-        found: dict[str, list[np.ndarray]] = {name: [] for name in names}
+        found: dict[str, list[np.ndarray]] = {}
         for number in range(math.ceil(PRIMING_FACES / self.options.batch_size)):
             batch = batches(number)
-            for name, features in found.items():
+            for name in (f"{kind}_{side}" for kind in ("warped", "target") for side in ("src", "dst")):
                 code = self.nets.encoder(tf.constant(batch[name], tf.float32))
-                features.append(code.numpy().astype(np.float32))
-        src, dst, *targets = (np.concatenate(features) for features in found.values())
-        usual = [usual_face(features) for features in targets]
-        weight, bias = fit_bottleneck(src, dst, *usual, self.archi.ae_dims)
+                found.setdefault(name, []).append(code.numpy().astype(np.float32))
+            for name in ("landmarks_src", "landmarks_dst"):
+                found.setdefault(name, []).append(batch[name])
+        whole = {name: np.concatenate(parts) for name, parts in found.items()}
+        persons = [
+            PersonFeatures(*(whole[f"{kind}_{side}"] for kind in ("warped", "target", "landmarks")))
+            for side in ("src", "dst")
+        ]
+        weight, bias = fit_bottleneck(*persons, self.archi.ae_dims)
         self._variables[f"{READER[1]}/weight"].assign(weight)
         self._variables[f"{READER[1]}/bias"].assign(bias)
         self.is_fresh = False
