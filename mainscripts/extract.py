@@ -53,8 +53,8 @@ def run(args: argparse.Namespace) -> int:
     settings = logged_settings(options, choice, source, record.settings)
     with LogWriter(output, settings, anew) as log:
         job = Job(source, output, options, choice, report, done, before, log, args.cpu_only,
-                  gpu_indices(args), record.end, getattr(args, "screen", "auto"))  # fmt: skip
-        _work(job)
+                  gpu_indices(args), record.end, getattr(args, "screen", "auto"), record.plans)  # fmt: skip
+        _work(job, anew)
     names = job.names()
     report.show(names)
     if report.failed and len(report.failed) == len(names):
@@ -120,7 +120,7 @@ def _ask(
 def _has_work(options: ExtractOptions, done: dict[str, list[str]], record: Record, source: Source) -> bool:
     """Whether any frame may be left to look at."""
     names = source.names(record.end)
-    if options.manual_fix or options.manual_output_debug_fix or names is None:
+    if options.manual_fix or options.manual_output_debug_fix or options.follows_tracks or names is None:
         return True
     return any(name not in done for name in names)
 
@@ -144,12 +144,13 @@ def _choose(prompter: Prompter, options: ExtractOptions) -> Choice:
         ask=lambda question: prompter.ask_bool(question, True),
         offer=offer if prompter.interactive and sys.stdin and sys.stdin.isatty() else None,
     )
-    if "auto" in (options.detector, options.landmarker):
-        print(f"auto takes {choice.name}: {'DFL' if choice.detector == 's3fd' else 'the quick networks'}.")
+    if options.detector == "auto":
+        reason = "" if choice.detector == "s3fd" else " (for DFL's S3FD and FAN: main.py weights fetch)"
+        print(f"auto takes {choice.name}{reason}.")
     return choice
 
 
-def _work(job: Job) -> None:
+def _work(job: Job, anew: bool) -> None:
     """Do what the options ask for, frames that are done left out."""
     from core.paths import require_writable_folder
     from core.storage import remove_leavings
@@ -165,7 +166,7 @@ def _work(job: Job) -> None:
     if job.options.follows_tracks:
         from mainscripts import extract_tracks
 
-        extract_tracks.run(job)
+        extract_tracks.run(job, anew)
     else:
         _automatic(job)
     if job.options.manual_fix:

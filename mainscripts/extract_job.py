@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -38,7 +39,7 @@ class Job:
     devices: list[int] | None = None
     end: int | None = None  # number of the source's frames, once known
     screen: str = "auto"
-    seen: set[str] = field(default_factory=set)  # frames that this run came to
+    plans: dict[str, str] = field(default_factory=dict)  # see `Record.plans`
 
     @property
     def debug(self) -> Path | None:
@@ -78,23 +79,25 @@ class Job:
             devices=self.devices,
         )
 
-    def settle(self, name: str, faces: tuple[str, ...] | SampleError, progress: Progress) -> None:
+    def settle(
+        self, name: str, faces: tuple[str, ...] | SampleError, progress: Progress, plan: str = ""
+    ) -> None:
         """Record a frame: its faces are written, or it cannot be used."""
-        self.seen.add(name)
         if isinstance(faces, SampleError):
             self.report.failed[name] = str(faces)
             progress.write(f"skipped: {faces}")
         else:
             remove_replaced(self.output, self.before.get(name, []), faces)
-            self.log.add(name, list(faces))
+            self.log.add(name, list(faces), plan)
             self.done[name] = list(faces)
             self.report.finished(name, len(faces))
         progress.update()
 
-    def reached_end(self) -> None:
-        """All frames of the source were seen: from now on their number is known."""
+    def reached_end(self, names: Iterable[str] = ()) -> None:
+        """All frames of the source were seen, `names` among them: from now on their number is known."""
         if self.end is None and self.source.identity:
-            self.end = max((int(Path(name).stem) for name in {*self.done, *self.report.failed}), default=0)
+            seen = {*names, *self.done, *self.report.failed}
+            self.end = max((int(Path(name).stem) for name in seen), default=0)
             self.log.end(self.end)
 
     def names(self) -> list[str]:

@@ -2,10 +2,10 @@
 was.
 
 `<output>/.extract.jsonl` holds one JSON object a line: `{"settings": {...}}` at the start of every run (with
-`"anew": true` where it does again what was done), then
-`{"frame": "00001.png", "faces": ["00001_0.jpg"]}` for each finished frame, also those without a face, and
-`{"end": 250}` once the number of a video's frames is known. A line is written after the frame's files, so a
-frame that was cut off is simply done again.
+`"anew": true` where it does again what was done), then `{"frame": "00001.png", "faces": ["00001_0.jpg"]}` for
+each finished frame, also those without a face, and `{"end": 250}` once a video's end was seen.
+Where faces are linked over time, a frame has the fingerprint of its `"plan"`, and is cut again when that has
+changed. A line is written after the frame's files, so a frame that was cut off is simply done again.
 """
 
 from __future__ import annotations
@@ -41,6 +41,7 @@ class Record:
         replaced: Frames that a run is to do again and did not come to yet, with their old faces.
         logged: Whether a log tells, and not just the faces.
         end: Number of a video's frames, once a run has seen its end.
+        plans: Fingerprints of what was to be cut out of the finished frames, where that was planned before.
     """
 
     settings: dict[str, Any] = field(default_factory=dict)
@@ -48,6 +49,7 @@ class Record:
     replaced: dict[str, list[str]] = field(default_factory=dict)
     logged: bool = False
     end: int | None = None
+    plans: dict[str, str] = field(default_factory=dict)
 
 
 def read_record(output: Path, source: Source) -> Record:
@@ -93,6 +95,7 @@ def _read_log(path: Path) -> Record:
         elif isinstance(entry.get("frame"), str) and isinstance(entry.get("faces"), list):
             record.done[entry["frame"]] = [name for name in entry["faces"] if isinstance(name, str)]
             record.replaced.pop(entry["frame"], None)
+            record.plans[entry["frame"]] = str(entry.get("plan", ""))
             record.logged = True
         elif isinstance(entry.get("end"), int):
             record.end = entry["end"]
@@ -158,12 +161,18 @@ class LineWriter:
         if self._file is not None:
             self._file.close()
 
-    def append(self, entry: dict[str, Any]) -> None:
-        """Write one object; a kill right after loses nothing, a power cut a few of the last."""
+    def append(self, entry: dict[str, Any]) -> int:
+        """Write one object; a kill right after loses nothing, a power cut a few of the last.
+
+        Returns:
+            Where in the file it begins.
+        """
         assert self._file is not None
+        offset = self._file.tell()
         with naming(self._path):
             self._file.write(encode_json(entry) + b"\n")
             self._file.flush()
+        return offset
 
 
 class LogWriter(LineWriter):
@@ -179,9 +188,9 @@ class LogWriter(LineWriter):
         self.append(self._header)
         return self
 
-    def add(self, frame: str, faces: list[str]) -> None:
-        """Record a finished frame."""
-        self.append({"frame": frame, "faces": faces})
+    def add(self, frame: str, faces: list[str], plan: str = "") -> None:
+        """Record a finished frame; `plan` is the fingerprint of what was to be cut out of it."""
+        self.append({"frame": frame, "faces": faces} | ({"plan": plan} if plan else {}))
 
     def end(self, count: int) -> None:
         """Record that the source has `count` frames and no more."""

@@ -81,8 +81,8 @@ class ExtractOptions(OptionSet):
         ask=NEVER,
     )
     person_threshold: float = opt(
-        0.6,
-        "Largest distance of a face's 128 numbers from the person's; less is stricter.",
+        0.5,
+        "With --person: largest distance of a face's 128 numbers from the person's; less is stricter.",
         low=0.1,
         high=2.0,
         ask=NEVER,
@@ -95,7 +95,7 @@ class ExtractOptions(OptionSet):
     )
     min_track: int = opt(5, "With --track: drop what is seen in fewer frames than this.", low=1, ask=NEVER)
     max_gap: int = opt(
-        8,
+        10,
         "With --track: fill gaps of up to so many frames between sightings; 0 fills none.",
         low=0,
         ask=NEVER,
@@ -132,7 +132,12 @@ class ExtractOptions(OptionSet):
     @property
     def follows_tracks(self) -> bool:
         """Whether faces are linked over time, or told apart, so that finding and cutting are two passes."""
-        return self.track or self.split_people or self.smooth or bool(self.person)
+        return self.links or bool(self.person)
+
+    @property
+    def links(self) -> bool:
+        """Whether faces are linked over time."""
+        return self.track or self.split_people or self.smooth
 
     @property
     def by_hand(self) -> bool:

@@ -58,6 +58,9 @@ class Source(Protocol):
     def name_of(self, stem: str) -> str | None:
         """The name of the frame with that stem, None if there is none such."""
 
+    def stamp(self, name: str) -> list[int] | None:
+        """Numbers that change when the frame's file does; None where `identity` tells already."""
+
     def frames(self, done: Container[str]) -> Iterator[Frame]:
         """The frames that are not `done`, in order."""
 
@@ -145,6 +148,13 @@ class FolderSource:
     def name_of(self, stem: str) -> str | None:
         return self._stems.get(stem)
 
+    def stamp(self, name: str) -> list[int] | None:
+        try:
+            status = self._images[name].stat()
+        except (KeyError, OSError):  # gone since
+            return []
+        return [status.st_size, status.st_mtime_ns]
+
     def frames(self, done: Container[str]) -> Iterator[Frame]:
         return (ImageFrame(path) for name, path in self._images.items() if name not in done)
 
@@ -195,6 +205,9 @@ class VideoSource:
 
     def name_of(self, stem: str) -> str | None:
         return f"{stem}.png" if VIDEO_FRAME.fullmatch(stem) else None
+
+    def stamp(self, name: str) -> list[int] | None:
+        return None
 
     def frames(self, done: Container[str]) -> Iterator[Frame]:
         from core import video
