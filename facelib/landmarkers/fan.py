@@ -1,8 +1,8 @@
 """FAN, DFL's landmarker: its crops, its reading of the heatmaps and its second look at each face.
 
-The first look is one crop around the box. The second turns the face upright by the points found, lets S3FD box
-it again and averages five crops that lie a pixel apart. Where DFL calls the network once per crop, here all
-crops of all faces of a batch of pictures share calls.
+The first look is one crop around the box. The second turns the face upright by the points found, lets S3FD
+box it again and averages five crops that lie a pixel apart. Where DFL calls the network once per crop, here
+all crops of all faces of a batch of pictures share calls.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """S3FD, the face detector's network: VGG-16 with a head of scores and boxes on each of six feature maps.
 
 Zhang et al., "S3FD: Single Shot Scale-invariant Face Detector", ICCV 2017, in DFL's form and with DFL's
-weight names. A head's two convolutions are one here, and whatever is not needed for their outputs is left out.
+weight names. A head's two convolutions are one here.
 """
 
 from __future__ import annotations
