@@ -1,10 +1,15 @@
 """A `Screen` as a page in the browser, for machines without a display.
 
-`PageServer` answers on the loopback interface only, and only below a path with a random token that is new
-in every run, so no other user of the machine and no web page can look on or press keys. It serves whatever
-routes it is given; `BrowserScreen` adds three: the page, the current image (a request waits until there is a
-newer one) and the events. Tabs may be closed, opened again and be several at once; all see the same image and
-all may press keys.
+`PageServer` answers on the loopback interface only, and only below a path with a token. The token is for one
+run: 192 random bits, made when the server starts and worthless when it ends, compared in constant time, never
+logged, and kept out of `Referer` by a header. So no other user of the machine and no web page can look on or
+press keys. Within the run it opens the page as often as wanted: tabs may be closed, opened again and be
+several at once; all see the same image and all may press keys. The port in the `Host` header is free, since a
+tunnel (`ssh -L 9000:127.0.0.1:<port>`) changes it; its name must be this machine's, which keeps pages out
+that point a name of their own at the loopback.
+
+The server has whatever routes it is given; `BrowserScreen` adds three: the page (`screen_page.html`), the
+current image (a request waits until there is a newer one) and the events.
 """
 
 from __future__ import annotations
@@ -13,12 +18,15 @@ import hmac
 import html
 import json
 import queue
+import re
 import secrets
 import threading
+from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from urllib.parse import parse_qs, quote, urlsplit
+from pathlib import Path
+from urllib.parse import parse_qs, quote
 
 import numpy as np
 
@@ -28,7 +36,10 @@ from core.interact.screen import MOUSE_ACTIONS, Event, MouseEvent, as_bgr_u8, ke
 MAX_BODY = 1 << 20
 WAIT_SECONDS = 20.0  # below the timeouts of browsers and of proxies that forward ports
 JPEG_QUALITY = 92
-LOCAL_HOSTS = ("127.0.0.1", "localhost", "[::1]")
+MAX_VIEWERS = 256  # whose last event is remembered
+MAX_COORDINATE = 1 << 16
+PAGE = Path(__file__).with_name("screen_page.html")
+_LOCAL_HOST = re.compile(r"(?:127\.0\.0\.1|localhost|\[::1\])(?::\d{1,5})?", re.IGNORECASE | re.ASCII)
 
 
 @dataclass(frozen=True)
@@ -89,27 +100,28 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _answer(self, method: str) -> None:
         length = self.headers.get("Content-Length", "0")
-        if not length.isdigit() or int(length) > MAX_BODY:
+        if not length.isdecimal() or int(length) > MAX_BODY or "Transfer-Encoding" in self.headers:
             self.close_connection = True
             return self._send(Reply(b"too large", status=413))
         body = self.rfile.read(int(length))
-        parts = urlsplit(self.path)
-        _, token, *rest = parts.path.split("/", 2)
-        host = self.headers.get("Host", "").rsplit(":", 1)[0]
+        if len(body) < int(length):  # the connection was cut
+            self.close_connection = True
+            return None
+        path, _, query = self.path.partition("?")
+        _, _, rest = path.partition("/")
+        token, _, name = rest.partition("/")
         # a foreign web page that points its own name at 127.0.0.1 still sends that name
-        if host not in LOCAL_HOSTS or not hmac.compare_digest(
-            token.encode(), self.server.page.token.encode()
-        ):
+        is_local = _LOCAL_HOST.fullmatch(self.headers.get("Host", ""))
+        if not is_local or not hmac.compare_digest(token.encode(), self.server.page.token.encode()):
             return self._send(Reply(b"wrong address: use the one that the program printed", status=403))
-        route = self.server.page.routes.get(f"{method} /{rest[0] if rest else ''}")
+        route = self.server.page.routes.get(f"{method} /{name}")
         if route is None:
             return self._send(Reply(b"no such page", status=404))
-        query = {name: values[-1] for name, values in parse_qs(parts.query).items()}
         try:
-            reply = route(query, body)
-        except (ValueError, KeyError, TypeError) as err:
+            reply = route({key: values[-1] for key, values in parse_qs(query).items()}, body)
+        except (ValueError, LookupError, TypeError, AttributeError, OverflowError, RecursionError) as err:
             reply = Reply(f"bad request: {err}".encode(), status=400)
-        self._send(reply)
+        return self._send(reply)
 
     def _send(self, reply: Reply) -> None:
         self.send_response(reply.status)
@@ -139,6 +151,8 @@ class BrowserScreen:
         self._image: np.ndarray | None = None
         self._caption = ""
         self._jpeg: tuple[int, bytes] = (0, b"")
+        self._receiving = threading.Lock()
+        self._last_numbers: OrderedDict[str, int] = OrderedDict()  # of each viewer's events
         routes = {"GET /": self._page, "GET /image": self._next_image, "POST /events": self._receive}
         self._server = PageServer(routes, port=port)
         self.url, self.port = self._server.url, self._server.port
@@ -167,9 +181,13 @@ class BrowserScreen:
         nonce = secrets.token_urlsafe(12)
         policy = (
             f"default-src 'none'; script-src 'nonce-{nonce}'; style-src 'nonce-{nonce}'; "
-            "img-src blob:; connect-src 'self'; frame-ancestors 'none'"
+            "img-src blob: data:; connect-src 'self'; frame-ancestors 'none'; base-uri 'none'"
         )
-        page = PAGE.replace("{title}", html.escape(self.title)).replace("{nonce}", nonce)
+        page = (
+            PAGE.read_text(encoding="utf-8")
+            .replace("{title}", html.escape(self.title))
+            .replace("{nonce}", nonce)
+        )
         return Reply(page.encode(), "text/html; charset=utf-8", headers={"Content-Security-Policy": policy})
 
     def _next_image(self, query: dict[str, str], body: bytes) -> Reply:
@@ -189,11 +207,23 @@ class BrowserScreen:
         return Reply(jpeg, "image/jpeg", headers={"X-Version": str(version), "X-Caption": quote(caption)})
 
     def _receive(self, query: dict[str, str], body: bytes) -> Reply:
-        """Body: JSON list of `{"key", "shift"}` and `{"action", "x", "y", "wheel"}`."""
+        """Take events over, each once: a page that got no answer sends them again.
+
+        Query: `viewer`, a name that a page gave itself, and `first`, the number of its first event here.
+        Body: JSON list of `{"key", "shift"}` and `{"action", "x", "y", "wheel"}`.
+        """
         events = [_event_from(message) for message in json.loads(body)]
-        for event in events:
-            if event is not None:
-                self._events.put(event)
+        viewer, first = query.get("viewer", ""), int(query.get("first", "0"))
+        with self._receiving:
+            if viewer:
+                last = self._last_numbers.pop(viewer, 0)
+                self._last_numbers[viewer] = max(last, first + len(events) - 1)
+                if len(self._last_numbers) > MAX_VIEWERS:
+                    self._last_numbers.popitem(last=False)
+                events = events[max(0, last + 1 - first) :]
+            for event in events:
+                if event is not None:
+                    self._events.put(event)
         return Reply(status=204)
 
 
@@ -203,85 +233,5 @@ def _event_from(message: dict) -> Event | None:
     if message["action"] not in MOUSE_ACTIONS:
         raise ValueError(f"unknown action {message['action']!r}")
     wheel = int(np.sign(message.get("wheel", 0)))
-    return MouseEvent(message["action"], int(message["x"]), int(message["y"]), wheel)
-
-
-PAGE = """<!DOCTYPE html>
-<html lang="en"><head><meta charset="utf-8"><title>{title}</title>
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<style nonce="{nonce}">
-body { margin: 0; background: #222; color: #ccc; font: 14px sans-serif; text-align: center }
-img { max-width: 100vw; cursor: crosshair; user-select: none }
-p { margin: 4px } .off { color: #f66 }
-</style></head><body>
-<p id="caption">waiting for the first picture</p><img id="image" alt="" draggable="false">
-<script nonce="{nonce}">
-"use strict";
-const image = document.getElementById("image"), caption = document.getElementById("caption");
-const names = {Enter: "enter", " ": "space", Escape: "escape", Tab: "tab", Backspace: "backspace",
-  Delete: "delete", ArrowLeft: "left", ArrowRight: "right", ArrowUp: "up", ArrowDown: "down",
-  Home: "home", End: "end", PageUp: "pageup", PageDown: "pagedown"};
-let pending = [], sending = false;
-async function send() {
-  if (sending || !pending.length) return;
-  sending = true;
-  const batch = pending; pending = [];
-  try { await fetch("events", {method: "POST", body: JSON.stringify(batch)}); } catch (error) { }
-  sending = false;
-  if (pending.length) setTimeout(send, 20);
-}
-function push(event) {
-  const last = pending[pending.length - 1];
-  if (event.action === "move" && last && last.action === "move") pending.pop();
-  pending.push(event);
-  send();
-}
-document.addEventListener("keydown", event => {
-  if (event.ctrlKey || event.metaKey || event.altKey) return;
-  const key = names[event.key] || (event.key.length === 1 ? event.key : null);
-  if (!key) return;
-  event.preventDefault();
-  push({key: key, shift: event.shiftKey});
-});
-function mouse(action, event, wheel) {
-  const box = image.getBoundingClientRect();
-  if (!box.width || !image.naturalWidth) return;
-  event.preventDefault();
-  push({action: action, wheel: wheel || 0,
-    x: Math.floor((event.clientX - box.left) * image.naturalWidth / box.width),
-    y: Math.floor((event.clientY - box.top) * image.naturalHeight / box.height)});
-}
-const buttons = ["left", "middle", "right"];
-image.addEventListener("mousemove", event => mouse("move", event));
-function button(way) {
-  return event => buttons[event.button] && mouse(buttons[event.button] + way, event);
-}
-image.addEventListener("mousedown", button("_down"));
-image.addEventListener("mouseup", button("_up"));
-image.addEventListener("contextmenu", event => event.preventDefault());
-const wheel = event => mouse("wheel", event, -Math.sign(event.deltaY));
-image.addEventListener("wheel", wheel, {passive: false});
-const pause = ms => new Promise(done => setTimeout(done, ms));
-async function follow() {
-  let version = 0;
-  for (;;) {
-    try {
-      const reply = await fetch("image?after=" + version);
-      if (reply.status === 200) {
-        const url = URL.createObjectURL(await reply.blob()), old = image.src;
-        image.src = url;
-        if (old) URL.revokeObjectURL(old);
-        version = reply.headers.get("X-Version");
-        caption.textContent = decodeURIComponent(reply.headers.get("X-Caption")) || document.title;
-        caption.className = "";
-      } else if (reply.status !== 204) { throw new Error(reply.status); }
-    } catch (error) {
-      caption.textContent = "the program does not answer; it may have ended";
-      caption.className = "off";
-      await pause(2000);
-    }
-  }
-}
-follow();
-</script></body></html>
-"""
+    x, y = (max(0, min(MAX_COORDINATE, int(message[axis]))) for axis in "xy")
+    return MouseEvent(message["action"], x, y, wheel)

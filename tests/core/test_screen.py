@@ -6,6 +6,7 @@ import ctypes.util
 import json
 import os
 import shutil
+import socket
 import subprocess
 import sys
 import threading
@@ -99,7 +100,13 @@ def test_keys_and_mouse_arrive_as_events(page):
 
 
 @pytest.mark.parametrize(
-    "body", [b"", b"{", b"7", b'[{"action": "explode", "x": 1, "y": 2}]', b"[3]", b"\xff"]
+    "body",
+    [
+        *(b"", b"{", b"7", b"[3]", b"\xff", b'["key"]', b"[[]]", b"[" * 100_000),
+        b'[{"action": "explode", "x": 1, "y": 2}]',
+        b'[{"action": "move", "x": Infinity, "y": NaN}]',
+        b'[{"action": "move", "x": 1}]',
+    ],
 )
 def test_damaged_events_are_refused(page, body):
     with pytest.raises(urllib.error.HTTPError) as err:
@@ -114,9 +121,74 @@ def test_only_the_token_opens_the_page(page):
         with pytest.raises(urllib.error.HTTPError) as err:
             get(url)
         assert err.value.code == 403
-    with pytest.raises(urllib.error.HTTPError) as err:
-        get(page.url, Host="evil.example")  # DNS rebinding
-    assert err.value.code == 403
+    for host in (
+        "evil.example",
+        "127.0.0.1.evil.example",
+        "localhost@evil.example",
+        "10.0.0.1:80",
+        "",
+        "[::1",
+    ):
+        with pytest.raises(urllib.error.HTTPError) as err:
+            get(page.url, Host=host)  # a name that somebody points here
+        assert err.value.code == 403
+
+
+@pytest.mark.parametrize("host", ["localhost:9000", "127.0.0.1:9000", "localhost", "[::1]", "[::1]:9000"])
+def test_tunnels_may_have_another_port(page, host):
+    assert get(page.url, Host=host).status == 200
+
+
+def test_a_token_is_of_one_run_and_told_to_nobody(page):
+    other = BrowserScreen("other")
+    try:
+        assert other._server.token != page._server.token
+        assert len(page._server.token) >= 32
+        with pytest.raises(urllib.error.HTTPError):
+            get(page.url.replace(page._server.token, other._server.token))
+    finally:
+        other.close()
+    assert get(page.url).headers["Referrer-Policy"] == "no-referrer"
+    assert get(page.url).headers["Cache-Control"] == "no-store"
+
+
+def test_only_this_machine_can_connect(page):
+    assert page._server._http.server_address[0] == "127.0.0.1"
+
+
+@pytest.mark.parametrize(
+    "request_text",
+    [
+        "GET nothing HTTP/1.1\r\nHost: localhost\r\n\r\n",
+        "GET http://[ HTTP/1.1\r\nHost: localhost\r\n\r\n",
+        "GET / HTTP/1.1\r\n\r\n",
+        "POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: \xb2\r\n\r\n",
+        "POST / HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n",
+        "BREW / HTTP/1.1\r\n\r\n",
+        "\x16\x03\x01\x02 TLS here?\r\n\r\n",
+    ],
+)
+def test_strange_requests_are_refused_and_the_page_stays(page, request_text):
+    with socket.create_connection(("127.0.0.1", page.port), timeout=5) as connection:
+        connection.sendall(request_text.encode("latin-1"))
+        assert page._server.token.encode() not in connection.recv(4096)
+    assert get(page.url).status == 200
+
+
+def test_events_that_come_twice_count_once(page):
+    def send(first: int, keys: str, viewer: str = "one") -> None:
+        body = json.dumps([{"key": key} for key in keys]).encode()
+        request = urllib.request.Request(
+            f"{page.url}events?viewer={viewer}&first={first}", body, method="POST"
+        )
+        assert urllib.request.urlopen(request, timeout=10).status == 204
+
+    send(1, "ab")
+    send(1, "ab")  # the answer was lost
+    send(2, "bc")
+    send(9, "d")  # some were dropped
+    send(1, "e", viewer="other")
+    assert "".join(event.key for event in page.events(timeout=2)) == "abcde"
 
 
 def test_too_long_bodies_are_not_read(page):
