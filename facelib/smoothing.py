@@ -8,15 +8,17 @@ Systems", 1965. It weighs past and future alike, so nothing lags. Its estimate i
 
     sum of w (z - x)^2 / r + sum of (second difference of x)^2 / q
 
-(r the noise of a measurement, q that of the motion), and is found here as the solution of these five-banded
-equations, all of a part's numbers at once. How fast a part moves changes: where what was measured lies further
-from the estimate than noise would have it, q grows there until it no longer does. So blinks and fast turns
-pass, and what lies still is steadied.
+(r the variance of a measurement's noise, q that of the motion), and is found here as the solution of these
+five-banded equations, all of a part's numbers at once. How fast a part moves changes: where the measurements
+lie further from the estimate than noise would have it, q grows there until they no longer do. So blinks and
+fast turns pass, and what lies still is steadied. Motion moves many points together and noise does not: each
+part's three main directions of movement are watched one by one, and what is left when they are taken away
+shows how noisy the points are.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 from scipy.linalg import solveh_banded
@@ -38,36 +40,17 @@ from facelib.tracking import Track
 __all__ = ["smooth_landmarks", "smooth_track"]
 
 
-@dataclass(frozen=True)
-class Part:
-    """Numbers of a face that move together.
-
-    Attributes:
-        rows: Landmarks; none for the rigid motion.
-        stiffness: r / q while nothing moves: 60 passes motion slower than 1.7 Hz of a 30 Hz clip.
-        jumps: Whether measurements beside a jump are left out: flesh does not go from rest to rest in one
-            frame, but lids do, and the whole head where the video lost a frame.
-    """
-
-    rows: tuple[int, ...]
-    stiffness: float
-    jumps: bool = False
-
-
-def _rows(*parts: slice) -> tuple[int, ...]:
-    return tuple(row for part in parts for row in range(LANDMARK_COUNT)[part])
-
-
-RIGID = Part((), 20.0)
-PARTS = (
-    Part(_rows(RIGHT_BROW), 60.0),
-    Part(_rows(LEFT_BROW), 60.0),
-    Part(_rows(NOSE), 60.0),
-    Part(_rows(RIGHT_EYE), 60.0),
-    Part(_rows(LEFT_EYE), 60.0),
-    Part(_rows(MOUTH), 60.0, jumps=True),
-    Part(_rows(JAW), 60.0, jumps=True),
-)
+PARTS = {
+    "right brow": range(LANDMARK_COUNT)[RIGHT_BROW],
+    "left brow": range(LANDMARK_COUNT)[LEFT_BROW],
+    "nose": range(LANDMARK_COUNT)[NOSE],
+    "right eye": range(LANDMARK_COUNT)[RIGHT_EYE],
+    "left eye": range(LANDMARK_COUNT)[LEFT_EYE],
+    "mouth": range(LANDMARK_COUNT)[MOUTH],
+    "jaw": range(LANDMARK_COUNT)[JAW],
+}
+FIRM = ("right brow", "left brow", "nose")  # by their points' noise that of the rigid motion is judged
+EYES = ("right eye", "left eye")
 FIRM_ROWS = np.array([*range(17, 36), 36, 39, 42, 45])  # brows, nose, eye corners: the rigid motion's
 _UNIT = float(np.linalg.norm(MEAN_FACE_17_67[45 - 17] - MEAN_FACE_17_67[36 - 17]))
 # Complex numbers are points, x + iy: turning and scaling are one product. Unit: the outer-eye distance.
@@ -76,15 +59,26 @@ _TEMPLATE = ((MEAN_FACE_17_67[FIRM_ROWS - 17] - MEAN_FACE_17_67[FIRM_ROWS - 17].
     1j,
 )
 
-NOISE_FLOOR = 0.0015  # of the outer-eye distance: what the steadiest landmarker still trembles by
-EXCESS = 1.6  # squared residuals over their expected size, above which the part is moving
-GIVE_WAY = 0.25  # q may grow by its inverse in one round
-ROUNDS = 12
+# Stiffness is r / q while nothing moves: 60 passes what is slower than about 2 Hz, at 30 frames a second.
+STIFFNESS = 60.0
+RIGID_STIFFNESS = 20.0
 LEAST_STIFFNESS = 0.002
-JUMP = 0.04  # outer-eye distances in one frame, root mean square over a part's points
-JUMP_RATIO = 3.0  # times what the frames before and after move by
-_NEAR = np.array([1.0, 2.0, 1.0])  # weights of a frame and its neighbours
-_FIVE = np.array([1.0, 2.0, 3.0, 2.0, 1.0])
+# Noise (standard deviations) in outer-eye distances. The mesh's tremor moves all points together and so is
+# not seen as noise; this much is always taken for it.
+FLOOR, RIGID_FLOOR, FLOOR_PIXELS = 0.0022, 0.0024, 0.1
+COMMON = 0.2  # share of a part's floor that a single direction may hold
+RIGID_SHARE = 0.35  # noise of the rigid motion over that of a point
+MODES = 3  # directions of a part's movement that are watched one by one
+WINDOW = 5  # frames over which residuals are compared with noise
+SURPRISE = 1.5  # standard deviations by which a window's mean square may exceed its expectation
+RIGID_EXCESS = 2.0  # times the expectation, for the rigid motion
+GIVE_WAY = 0.25  # factor on the stiffness in one round, at least
+ROUNDS = 12
+# Flesh does not go from rest to rest within one frame: where mouth and jaw do, the landmarker has changed its
+# mind, and the frames beside the jump are not believed. Root mean square over the points.
+JUMP = 0.05
+JUMP_RATIO = 5.0  # times what the frames before and after move by
+FEWEST = 5  # measurements worth smoothing
 
 
 def smooth_track(track: Track, strength: float = 1.0) -> Track:
@@ -97,7 +91,7 @@ def smooth_track(track: Track, strength: float = 1.0) -> Track:
         strength: 0 changes nothing, 1 halves the tremor of the shared clips or better, 2 trusts the
             measurements as if they were twice as noisy.
     """
-    if strength == 0 or len(track.frames) < 5:
+    if strength == 0 or len(track.frames) < FEWEST:
         return track
     landmarks = np.array([face.landmarks for face in track.faces])
     smooth = smooth_landmarks(landmarks, ~np.array(track.filled, bool), strength, track.frames)
@@ -136,7 +130,7 @@ def smooth_landmarks(
     count = len(landmarks)
     times = np.arange(count) if frames is None else np.asarray(frames) - frames[0]
     known = np.ones(count, bool) if measured is None else np.asarray(measured, bool)
-    if strength == 0 or known.sum() < 5:
+    if strength == 0 or known.sum() < FEWEST:
         return landmarks.copy()
     timeline = _Timeline(times[known], landmarks[known] @ (1, 1j), int(times[-1]) + 1)
     smooth = _smooth(timeline, strength)[times]
@@ -157,16 +151,24 @@ def _smooth(timeline: _Timeline, strength: float) -> np.ndarray:
     """(T, 68) complex smoothed points."""
     middle, logs, shapes = _split(timeline.points)
     size = np.exp(np.median(logs.real))
+    tremor = FLOOR_PIXELS / size
+    calm = timeline.weights * _without_jumps(shapes[:, [*PARTS["mouth"], *PARTS["jaw"]]])
+    if calm.sum() < FEWEST:
+        calm = timeline.weights
+    smooth, noises = np.empty_like(shapes), {}
+    for name, rows in PARTS.items():
+        # Lids do jump: a blink has no frame to spare.
+        weights = timeline.weights if name in EYES else calm
+        series = shapes[:, list(rows)]
+        values = np.concatenate([series.real, series.imag], axis=1)
+        noises[name] = _noise(values, weights)
+        values = _smooth_part(values, weights, noises[name], max(FLOOR, tremor), strength)
+        smooth[:, list(rows)] = values[:, : len(rows)] + 1j * values[:, len(rows) :]
     rigid = np.stack([middle.real / size, middle.imag / size, logs.real, logs.imag], axis=1)
-    rigid = _adapted(rigid, timeline.weights, RIGID.stiffness, strength)
-    smooth = np.empty_like(shapes)
-    flesh = [row for part in PARTS if part.jumps for row in part.rows]
-    calm = timeline.weights * _without_jumps(shapes[:, flesh])
-    for part in PARTS:
-        series = shapes[:, list(part.rows)]
-        both = np.concatenate([series.real, series.imag], axis=1)
-        both = _adapted(both, calm if part.jumps else timeline.weights, part.stiffness, strength)
-        smooth[:, list(part.rows)] = both[:, : len(part.rows)] + 1j * both[:, len(part.rows) :]
+    noise = RIGID_SHARE**2 * float(np.mean([noises[name] for name in FIRM]))
+    noise = max(noise, RIGID_FLOOR**2, tremor**2)
+    for pair in ([0, 1], [2, 3]):  # place; size and roll
+        rigid[:, pair] = _adapted(rigid[:, pair], calm, RIGID_STIFFNESS, noise, RIGID_EXCESS, strength)
     middle = (rigid[:, 0] + 1j * rigid[:, 1]) * size
     return middle[:, None] + smooth * np.exp(rigid[:, 2] + 1j * rigid[:, 3])[:, None]
 
@@ -184,27 +186,55 @@ def _split(points: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return middle, logs, (points - middle[:, None]) / np.exp(logs)[:, None]
 
 
-def _adapted(values: np.ndarray, weights: np.ndarray, stiffness: float, strength: float) -> np.ndarray:
-    """Smooth (T, C) values whose channels move together, the more the less they move.
+def _smooth_part(
+    values: np.ndarray, weights: np.ndarray, noise: float, floor: float, strength: float
+) -> np.ndarray:
+    """Smooth a part's numbers (T, C): its main directions of movement one by one, the rest together."""
+    middle = values[weights > 0].mean(axis=0)
+    centred = values - middle
+    used = centred[weights > 0]
+    basis = np.linalg.eigh(used.T @ used)[1][:, ::-1]  # the widest movement first
+    turned = centred @ basis
+    channels = values.shape[1]
+    single = max(noise, COMMON * channels * floor**2)
+    for mode in range(MODES):
+        column = turned[:, mode : mode + 1]
+        turned[:, mode : mode + 1] = _adapted(column, weights, STIFFNESS, single, _excess(1), strength)
+    rest = channels - MODES
+    turned[:, MODES:] = _adapted(
+        turned[:, MODES:], weights, STIFFNESS, max(noise, floor**2), _excess(rest), strength
+    )
+    return turned @ basis.T + middle
+
+
+def _excess(channels: int) -> float:
+    """How large the mean square of pure noise may be over a window, of its expectation."""
+    return 1 + SURPRISE * np.sqrt(2 / (WINDOW * channels))
+
+
+def _adapted(
+    values: np.ndarray, weights: np.ndarray, stiffness: float, noise: float, excess: float, strength: float
+) -> np.ndarray:
+    """Smooth (T, C) values that move together, the more the less they move.
 
     Args:
         values: In outer-eye distances.
         weights: (T,) of the measurements, 0 where there is none.
         stiffness: r / q at rest.
+        noise: Variance of a measurement.
+        excess: A window's mean squared residual over `noise`, above which it is moving.
         strength: Factor on the noise's standard deviation.
     """
-    noise = strength**2 * _noise(values)
-    stiff = np.full(len(values) - 2, stiffness)  # one for each second difference
-    shares = np.maximum(_spread(weights, _NEAR), 0.2)
+    noise, least = strength**2 * noise, strength**2 * LEAST_STIFFNESS
+    stiff = np.full(len(values) - 2, strength**2 * stiffness)  # one for each second difference
+    seen = np.maximum(_window_mean(weights), 0.2)
     for _ in range(ROUNDS):
         smooth = _solve(values, weights, stiff)
-        residual = ((values - smooth) ** 2).mean(axis=1) / noise
-        residual = _spread(residual * weights, _NEAR) / shares
-        give = np.clip(EXCESS / np.maximum(residual, 1e-9), GIVE_WAY, 1)
+        residual = ((values - smooth) ** 2).mean(axis=1) * weights / noise
+        give = np.clip(excess * seen / np.maximum(_window_mean(residual), 1e-9), GIVE_WAY, 1)
         if give.min() > 0.98:
             break
-        give = np.minimum(np.minimum(give[:-2], give[1:-1]), give[2:])
-        stiff = np.maximum(stiff * give, LEAST_STIFFNESS)
+        stiff = np.maximum(stiff * np.minimum(np.minimum(give[:-2], give[1:-1]), give[2:]), least)
     return smooth
 
 
@@ -220,25 +250,33 @@ def _solve(values: np.ndarray, weights: np.ndarray, stiff: np.ndarray) -> np.nda
     return solveh_banded(np.stack([second, first, diagonal]), weights[:, None] * values)
 
 
-def _noise(values: np.ndarray) -> float:
-    """Variance of the measurements' noise, from third differences, in which slow motion cancels out."""
-    if len(values) < 8:
-        return NOISE_FLOOR**2
-    energy = (np.diff(values, 3, axis=0) ** 2).mean(axis=1)
-    return max(float(np.median(_spread(energy, _FIVE))) / 20, NOISE_FLOOR**2)
+def _noise(values: np.ndarray, weights: np.ndarray) -> float:
+    """Variance of the noise of a part's numbers (T, C); 0 where there are too few to tell.
+
+    From third differences, in which slow motion cancels out (their variance is 20 times that of white
+    noise), without their main directions, which are fast motion.
+    """
+    whole = np.convolve(weights > 0, np.ones(4), "valid") > 3.5  # all four frames of a difference measured
+    differences = np.diff(values, 3, axis=0)[whole]
+    if len(differences) <= 2 * MODES:
+        return 0.0
+    energies = np.linalg.eigvalsh(differences.T @ differences / len(differences))[::-1]
+    left = 1 - MODES / min(len(differences), len(energies))
+    return float(energies[MODES:].sum() / (len(energies) * left) / 20)
 
 
 def _without_jumps(shapes: np.ndarray) -> np.ndarray:
     """(T,) 0 for the frames on both sides of a single jump that the points (T, P) make together, else 1."""
     weights = np.ones(len(shapes))
     steps = np.sqrt((np.abs(np.diff(shapes, axis=0)) ** 2).mean(axis=1))
-    around = np.concatenate([[0], steps, [0]])
-    jumps = (steps > JUMP) & (steps > JUMP_RATIO * np.maximum(around[:-2], around[2:]))
-    weights[:-1][jumps] = 0
-    weights[1:][jumps] = 0
+    around = np.maximum(steps[:-2], steps[2:])
+    jumps = 1 + np.flatnonzero((steps[1:-1] > JUMP) & (steps[1:-1] > JUMP_RATIO * around))
+    weights[jumps] = 0
+    weights[jumps + 1] = 0
     return weights
 
 
-def _spread(values: np.ndarray, kernel: np.ndarray) -> np.ndarray:
-    """Weighted mean of each value (T,) and its neighbours, fewer of them at the ends."""
-    return np.convolve(values, kernel, "same") / np.convolve(np.ones(len(values)), kernel, "same")
+def _window_mean(values: np.ndarray) -> np.ndarray:
+    """Mean of each value (T,) and its neighbours, fewer of them at the ends."""
+    window = np.ones(min(WINDOW, len(values)))
+    return np.convolve(values, window, "same") / np.convolve(np.ones(len(values)), window, "same")
