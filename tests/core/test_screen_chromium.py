@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
+import threading
+
 import numpy as np
 import pytest
 
@@ -226,3 +229,25 @@ def test_keys_pressed_long_before_a_connection_is_back_are_dropped(browser, page
 def test_the_end_of_the_program_is_told(browser, page):
     page.close()
     browser.wait(f'{CAPTION}.includes("has ended")', True)
+
+
+def test_no_event_is_lost_while_pictures_change(browser, page):
+    left, top, *_ = browser.run(BOX)
+    ended = threading.Event()
+
+    def change() -> None:
+        noise = np.random.default_rng(0).integers(0, 255, (8, 300, 400, 3), np.uint8)
+        for image in itertools.cycle(noise):
+            if ended.wait(0.004):
+                return
+            page.show(image)
+
+    thread = threading.Thread(target=change)
+    thread.start()
+    for _ in range(60):
+        browser.wheel(left + 10, top + 10, 100)
+    ended.set()
+    thread.join()
+    browser.key("q")
+    found = events_until(page, KeyEvent("q"))
+    assert len([event for event in found if isinstance(event, MouseEvent) and event.wheel]) == 60
