@@ -17,6 +17,7 @@ from core.errors import FileFormatError
 __all__ = ["dumps"]
 
 _MAX_DEPTH = 32
+_POINT = struct.Struct(">3sd1sd1s")  # a list of two floats in one go: faces are 136 of them
 
 
 def dumps(value: Any) -> bytes:
@@ -41,6 +42,8 @@ def _write(value: Any, parts: list[bytes], depth: int) -> None:
     kind = type(value)
     if kind in _SIMPLE:
         parts.append(_SIMPLE[kind](value))
+    elif kind is list and len(value) == 2 and type(value[0]) is type(value[1]) is float:
+        parts.append(_POINT.pack(b"](G", value[0], b"G", value[1], b"e"))
     elif kind is list or kind is tuple:
         if kind is list:
             parts.append(b"]")

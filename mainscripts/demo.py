@@ -76,7 +76,8 @@ def _run(args: argparse.Namespace) -> int:
     for side in clips:
         begun = time.monotonic()
         _step("extract", "--input-dir", work / side, "--output-dir", work / side / "aligned",
-              "--detector", "auto", "--max-faces-from-image", "1")  # fmt: skip
+              "--detector", "blazeface", "--landmarker", "facemesh",
+              "--max-faces-from-image", "1")  # fmt: skip
         pace = time.monotonic() - begun
     # the steps after the training do about as much for each frame as the search for its faces
     _train(work, max(deadline - time.monotonic() - 25 - 2.5 * pace, LEAST_TRAINING))

@@ -92,21 +92,16 @@ def _ask(
     prompter: Prompter, given: dict[str, Any], record: Record, source: Source
 ) -> tuple[ExtractOptions, bool]:
     """The options, and whether frames that were done are to be done again."""
-    known, total = (
-        len(_still_there(record.done, source)),
-        source.total() if record.end is None else record.end,
-    )
+    known = len(_still_there(record.done, source))
+    total = source.total() if record.end is None else record.end
     earlier, _ = ExtractOptions.from_json({k: v for k, v in record.settings.items() if k in COMPARED})
-    for name in ("detector", "landmarker"):  # `auto` goes on with what it came to before
-        if given.get(name) == "auto" and record.settings:
-            given = given | {name: getattr(earlier, name)}
+    going_on = given | _networks_of_before(given, record, earlier)
     anew = False
     if known and not given.get("manual_output_debug_fix"):
-        for name in COMPARED:
-            if record.settings and name in given and given[name] != getattr(earlier, name):
-                print(
-                    f"Earlier faces here were made with {name} {getattr(earlier, name)}, not {given[name]}."
-                )
+        for name in COMPARED if record.settings else ():
+            before = getattr(earlier, name)
+            if going_on.get(name, before) != before:
+                print(f"Earlier faces here were made with {name} {before}, not {given[name]}.")
         anew = not prompter.ask_bool(
             f"{known} of {total or 'the'} frames were extracted before. Continue with the missing ones?",
             True,
@@ -114,7 +109,16 @@ def _ask(
         )
         if not anew and record.settings and known == total and not given.get("manual_fix"):
             return earlier, False  # nothing to do, so nothing to ask
-    return ask_options(prompter, earlier if record.settings else ExtractOptions(), given), anew
+    defaults = earlier if record.settings else ExtractOptions()
+    return ask_options(prompter, defaults, given if anew else going_on), anew
+
+
+def _networks_of_before(given: dict[str, Any], record: Record, earlier: ExtractOptions) -> dict[str, Any]:
+    """The networks that an earlier run came to, where it was asked for the same: half a faceset of others
+    would not match."""
+    asked = dict(zip(("detector", "landmarker"), str(record.settings.get("asked", "auto+auto")).split("+")))
+    same = [name for name in asked if name in given and given[name] in ("auto", asked[name])]
+    return {name: getattr(earlier, name) for name in same if record.settings}
 
 
 def _has_work(options: ExtractOptions, done: dict[str, list[str]], record: Record, source: Source) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import sys
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
@@ -29,6 +30,8 @@ DEBUG_QUALITY = 50  # DFL's; these pictures are for a glance
 GROUP = 8  # frames that networks look at together ...
 GROUP_PIXELS = 20_000_000  # ... unless they are so large that fewer hold as many pixels
 CHECKED_TYPES = 3  # face types up to this number are checked for their area, as DFL does
+SPARE_THREADS = 2  # a fifth of a frame's time is waiting for the disk to have its faces
+SWITCH_SECONDS = 0.001  # Python's turns are short between the networks; its own 5 ms let cores wait
 MOST_AREA = 4  # of a crop in the frame, over the area of the detector's box
 
 Item = TypeVar("Item")
@@ -136,12 +139,12 @@ def look_at_frames(
         pipeline: Finds the faces.
         finish: What to do with them, in a thread.
         ahead: Frames held beyond those in work, for each thread.
-        threads: One more than cores by default: some wait for the disk.
+        threads: SPARE_THREADS more than cores by default: some wait for the disk.
 
     Yields:
         The name of a frame with what `finish` returned, or with the error that makes the frame unusable.
     """
-    threads = threads or cpu_count() + 1
+    threads = threads or cpu_count() + SPARE_THREADS
     if pipeline.batched:
         return _in_groups(frames, pipeline, finish, ahead, threads)
 
@@ -156,7 +159,7 @@ def map_frames(
     frames: Iterable[Frame], work: Callable[[Frame], Result], ahead: int, threads: int | None = None
 ) -> Iterator[tuple[str, Result | SampleError]]:
     """Do `work` on frames side by side, in order; see `look_at_frames`."""
-    threads = threads or cpu_count() + 1
+    threads = threads or cpu_count() + SPARE_THREADS
 
     def tried(frame: Frame) -> tuple[str, Result | SampleError]:
         try:
@@ -164,7 +167,7 @@ def map_frames(
         except SampleError as err:
             return frame.name, err
 
-    with _workers(threads) as pool, _single_threaded_opencv():
+    with _workers(threads) as pool, _tuned_for_threads():
         yield from _ahead(pool, tried, frames, threads * (1 + ahead))
 
 
@@ -195,7 +198,7 @@ def _in_groups(
         except SampleError as err:
             return name, err
 
-    with _workers(threads) as pool, _workers(1) as network, _single_threaded_opencv():
+    with _workers(threads) as pool, _workers(1) as network, _tuned_for_threads():
         images = _ahead(pool, read, frames, GROUP)
         groups = _ahead(network, look, _grouped(images), 1)
         yield from _ahead(pool, finished, (looked for group in groups for looked in group), GROUP)
@@ -243,11 +246,13 @@ def _workers(threads: int) -> Iterator[Executor]:
 
 
 @contextlib.contextmanager
-def _single_threaded_opencv() -> Iterator[None]:
-    """Frames side by side use the cores better than OpenCV's own threads."""
-    threads = cv2.getNumThreads()
+def _tuned_for_threads() -> Iterator[None]:
+    """Frames side by side use the cores better than OpenCV's own threads, and take short turns in Python."""
+    threads, interval = cv2.getNumThreads(), sys.getswitchinterval()
     cv2.setNumThreads(1)
+    sys.setswitchinterval(SWITCH_SECONDS)
     try:
         yield
     finally:
         cv2.setNumThreads(threads)
+        sys.setswitchinterval(interval)
