@@ -165,6 +165,8 @@ def _open_browser(title: str, say: Callable[[str], None]) -> Screen:
         f"Open {screen.url} in a browser (from another machine: ssh -L {screen.port}:127.0.0.1:{screen.port} "
         "here first)."
     )
+    if sys.stdout is not None:
+        sys.stdout.flush()  # in a pipe (`| tee log`) nobody would see it before the program goes on
     return screen
 
 
