@@ -148,7 +148,7 @@ def _choose(prompter: Prompter, options: ExtractOptions) -> Choice:
         ask=lambda question: prompter.ask_bool(question, True),
         offer=offer if prompter.interactive and sys.stdin and sys.stdin.isatty() else None,
     )
-    if options.detector == "auto":
+    if options.detector == "auto" and not options.by_hand:
         reason = "" if choice.detector == "s3fd" else " (for DFL's S3FD and FAN: main.py weights fetch)"
         print(f"auto takes {choice.name}{reason}.")
     return choice

@@ -14,7 +14,11 @@ from mainscripts.extract_job import Job, debug_folder
 if TYPE_CHECKING:
     import numpy as np
 
+    from core.interact.progress import Progress
+    from facelib.detected import DetectedFace
     from facelib.landmarkers import Landmarker
+    from mainscripts.extract_frames import Target
+    from mainscripts.extract_sources import Frame
 
 
 def run(job: Job) -> None:
@@ -38,14 +42,14 @@ def without_debug_picture(job: Job) -> list[str]:
     """The frames whose pictures the user deleted from the debug folder.
 
     Raises:
-        SwapError: There is no such folder.
+        SwapError: No picture is left there, so it is not one or the other that was deleted.
     """
     folder = debug_folder(job.output)
-    if not folder.is_dir():
+    there = {path.stem for path in list_images(folder)} if folder.is_dir() else set()
+    if not there:
         raise SwapError(
             f"{folder}: no debug pictures, so none was deleted; extract with --output-debug first"
         )
-    there = {path.stem for path in list_images(folder)}
     return [name for name in _all_names(job) if Path(name).stem not in there]
 
 
@@ -55,7 +59,6 @@ def _all_names(job: Job) -> list[str]:
 
 def _mark(job: Job, names: list[str]) -> None:
     from core.interact.progress import Progress
-    from mainscripts.extract_frames import write_faces
     from mainscripts.extract_manual import open_manual_screen, run_manual
 
     if not names:
@@ -64,27 +67,37 @@ def _mark(job: Job, names: list[str]) -> None:
     target, landmarker = job.target(by_hand=True), _landmarker(job)
     print(f"Points by {landmarker.name}.", flush=True)
     with contextlib.closing(screen), job.source.chosen(names) as frames:
-        by_name = {frame.name: frame for frame in frames}
+        by_name, marked = {frame.name: frame for frame in frames}, set()
         with Progress("Frames marked", len(frames), "frame") as progress:
-            for result in run_manual(
-                frames, screen, landmarker, job.options.manual_window_size, progress.write,
-                face_type=target.face_type, propose=_proposer(),
-            ):  # fmt: skip
-                if result.error:
-                    job.report.failed[result.frame] = result.error
-                    continue
-                if result.face is None and job.done.get(result.frame):
-                    continue  # skipped: what was found before stays
-                try:
-                    image = by_name[result.frame].read()
-                    faces = write_faces(result.frame, image, [result.face] if result.face else [], target)
-                except SampleError as err:
-                    faces = err
-                job.before[result.frame] = [
-                    *job.before.get(result.frame, []),
-                    *job.done.get(result.frame, []),
-                ]
-                job.settle(result.frame, faces, progress)
+            results = run_manual(
+                frames,
+                screen,
+                landmarker,
+                job.options.manual_window_size,
+                progress.write,
+                face_type=target.face_type,
+                propose=_proposer(),
+            )
+            with contextlib.closing(results):
+                for result in results:
+                    if result.error:
+                        job.report.failed[result.frame] = result.error
+                    elif result.face or result.frame in marked or not job.done.get(result.frame):
+                        marked.add(result.frame)
+                        _write(job, by_name[result.frame], result.face, target, progress)
+                    # else it was skipped, and what was found before stays
+
+
+def _write(job: Job, frame: Frame, face: DetectedFace | None, target: Target, progress: Progress) -> None:
+    """Write the face of a frame, or that it has none, in place of those it had."""
+    from mainscripts.extract_frames import write_faces
+
+    try:
+        faces = write_faces(frame.name, frame.read(), [face] if face else [], target)
+    except SampleError as err:
+        faces = err
+    job.before[frame.name] = [*job.before.get(frame.name, []), *job.done.get(frame.name, [])]
+    job.settle(frame.name, faces, progress)
 
 
 def _landmarker(job: Job) -> Landmarker:
