@@ -95,10 +95,13 @@ class CheckpointStore:
             CheckpointError: It cannot; the message says why. Better now than after an hour of training.
         """
         probe = self.folder / f"{TEMPORARY}probe-{os.getpid()}"
+        is_new = not self.folder.exists()
         with _clear_errors(self.folder):
             self.folder.mkdir(parents=True, exist_ok=True)
             probe.write_bytes(b"probe")
             probe.unlink()
+            if is_new:  # a start that fails after this leaves nothing behind
+                self.folder.rmdir()
 
     def save(self, model: Model, extra_state: Mapping[str, Any] | None = None) -> Path:
         """Write the model as a new generation and remove those older than the one before.
