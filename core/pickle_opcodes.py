@@ -10,6 +10,7 @@ Python over the table of a faceset with 100,000 faces would take ten times as lo
 
 from __future__ import annotations
 
+import math
 import re
 from mmap import mmap
 
@@ -58,26 +59,37 @@ _LINES = {  # instructions of protocol 0, followed by that many lines of text
 _NUMBER_LINES = b"ILFgp"
 _MAX_NUMBER_LINE = 400
 
+_INSTRUCTION = 10  # bytes that one of `_SIZED` counts as: its code and its largest length field
 _FRAME, _PROTOCOL, _LONG_BINPUT, _PUT = 0x95, 0x80, ord("r"), ord("p")
 _NEWEST_PROTOCOL = 5
 
 
-def check_opcodes(data: bytes | bytearray | memoryview | mmap) -> None:
+def check_opcodes(data: bytes | bytearray | memoryview | mmap, structure: int | None = None) -> None:
     """Refuse a pickle that has instructions which data does not need, or sizes which it does not hold.
+
+    Args:
+        data: The pickle.
+        structure: How many bytes there may be that are not the content of texts and arrays; None for any.
 
     Raises:
         FileFormatError: Says what was found; the caller adds the file's name.
     """
     length, at = len(data), 0
+    left = math.inf if structure is None else structure
     while at < length:
+        before = at
         run = _HARMLESS.match(data, at)
         if run is not None:
             at = run.end()
-            continue
-        opcode = data[at]
-        if opcode == _STOP:
-            return
-        at = _check_one(data, at, opcode, length)
+            left -= at - before
+        else:
+            opcode = data[at]
+            if opcode == _STOP:
+                return
+            at = _check_one(data, at, opcode, length)
+            left -= _INSTRUCTION if opcode in _SIZED else at - before
+        if left < 0:
+            raise FileFormatError("consists of more small pieces than the data that belongs there needs")
     raise FileFormatError("the data was cut short; get a sound copy of the file")
 
 

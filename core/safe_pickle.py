@@ -9,6 +9,9 @@ stranger's file with the stock reader runs his code. Here three walls stand one 
    inert constructors, never numpy's functions; they check all they are given and no file can change them.
 3. The result is walked through; what is neither plain data nor a number array is refused.
 
+A file that names one large piece of data again and again could have it copied each time; what is copied is
+therefore counted, and held to twice the file's length.
+
 `dumps` comes from `core.pickle_writer`: it spells arrays as numpy 1.x did, so that DFL can read them.
 """
 
@@ -40,6 +43,7 @@ _DTYPE_CODES = frozenset(["b1", "i1", "u1", "i2", "u2", "i4", "u4", "i8", "u8", 
 _DTYPE_ORDERS = {"<": "<", ">": ">", "=": "=", "|": "="}
 _MAX_DIMENSIONS = 16
 _MAX_DEPTH = 32
+_SPARE = 1 << 16  # bytes that may be copied on top of the file's length
 _LARGE = 1 << 20  # bytes of a pickle from which on its objects are many
 
 _LEAVES = frozenset(
@@ -88,11 +92,13 @@ def loads(data: bytes, source: str, allow: Allowed | None = None) -> Any:
     return _read(data, io.BytesIO(data), source, allow)
 
 
-def _read(data: bytes | mmap.mmap, file: BinaryIO, source: str, allow: Allowed | None) -> Any:
+def _read(
+    data: bytes | mmap.mmap, file: BinaryIO, source: str, allow: Allowed | None, structure: int | None = None
+) -> Any:
     try:
-        check_opcodes(data)
+        check_opcodes(data, structure)
         with _collector_paused() if len(data) > _LARGE else contextlib.nullcontext():
-            result = _Reader(file, allow or {}).load()
+            result = _Reader(file, allow or {}, _Budget(2 * len(data) + _SPARE)).load()
             return _Plain(16 * len(data) + 4096).of(result)
     except FileFormatError as err:
         raise FileFormatError(f"{source}: {err}") from None
@@ -101,15 +107,21 @@ def _read(data: bytes | mmap.mmap, file: BinaryIO, source: str, allow: Allowed |
         raise FileFormatError(f"{source}: damaged data ({reason}); get a sound copy of the file") from err
 
 
-def load_file(path: Path, allow: Allowed | None = None) -> Any:
+def load_file(path: Path, allow: Allowed | None = None, structure: int | None = None) -> Any:
     """`loads` for a file of any size (weights of hundreds of MB): it is mapped, not read into memory first.
+
+    Args:
+        path: The file.
+        allow: See `loads`.
+        structure: How many bytes there may be beside the content of texts and arrays. Where little of that is
+            expected, a limit keeps a large file from unfolding into hundreds of millions of small objects.
 
     Raises:
         FileFormatError: The file cannot be read, is damaged, or holds more than plain data.
     """
     try:
         with Path(path).open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
-            return _read(data, file, str(path), allow)
+            return _read(data, file, str(path), allow, structure)
     except ValueError as err:  # an empty file cannot be mapped
         raise FileFormatError(f"{path}: the file is empty; get a sound copy of it") from err
     except OSError as err:
@@ -142,6 +154,29 @@ class _Inert:
 
     def __reduce_ex__(self, protocol: int) -> Any:
         raise FileFormatError("constructors cannot be written")
+
+
+class _Budget:
+    """How many bytes one file may still have copied; no file can reach it."""
+
+    __slots__ = ("left",)
+
+    def __init__(self, left: int) -> None:
+        self.left = left
+
+    def spend(self, count: int) -> None:
+        self.left -= count
+        if self.left < 0:
+            raise FileFormatError("unfolds to far more than the file holds")
+
+
+class _Counted(_Inert):
+    """A constructor whose copies are counted."""
+
+    __slots__ = ("budget",)
+
+    def __init__(self, budget: _Budget) -> None:
+        object.__setattr__(self, "budget", budget)
 
 
 class _NdarrayToken(_Inert):
@@ -182,12 +217,13 @@ class _DtypeConstructor(_Inert):
         return _Dtype(code)
 
 
-class _Array(_Inert):
+class _Array(_Counted):
     """An array in the making: `_reconstruct` gives it empty, its state fills it once."""
 
     __slots__ = ("value",)
 
-    def __init__(self) -> None:
+    def __init__(self, budget: _Budget) -> None:
+        super().__init__(budget)
         object.__setattr__(self, "value", None)
 
     def __setstate__(self, state: Any) -> None:
@@ -209,22 +245,24 @@ class _Array(_Inert):
         needed = math.prod(shape) * dtype.dtype.itemsize
         if needed != len(content):
             raise FileFormatError(f"holds an array that needs {needed} bytes and has {len(content)}")
+        if not dtype.dtype.isnative:
+            self.budget.spend(needed)
         flat = np.frombuffer(content, dtype.dtype) if needed else np.empty(0, dtype.dtype)
         value = flat.astype(dtype.dtype.newbyteorder("="), copy=False).reshape(shape, order=order)
         value.flags.writeable = False
         object.__setattr__(self, "value", value)
 
 
-class _Reconstruct(_Inert):
+class _Reconstruct(_Counted):
     __slots__ = ()
 
     def __call__(self, kind: Any, shape: Any, code: Any) -> _Array:
         if type(kind) is not _NdarrayToken:
             raise FileFormatError("holds an array of an unknown class")
-        return _Array()
+        return _Array(self.budget)
 
 
-class _FromBuffer(_Inert):
+class _FromBuffer(_Counted):
     """numpy's constructor of protocol 5: _frombuffer(bytes, dtype, shape, order[, axis order])."""
 
     __slots__ = ()
@@ -232,21 +270,21 @@ class _FromBuffer(_Inert):
     def __call__(self, content: Any, dtype: Any, shape: Any, order: Any, axes: Any = None) -> _Array:
         if order not in ("C", "F") or axes is not None:
             raise FileFormatError("holds an array in an unknown memory order")
-        array = _Array()
+        array = _Array(self.budget)
         array.fill(shape, dtype, order, content)
         return array
 
 
-class _Scalar(_Inert):
+class _Scalar(_Counted):
     __slots__ = ()
 
     def __call__(self, dtype: Any, content: Any = None) -> np.generic:
-        array = _Array()
+        array = _Array(self.budget)
         array.fill((), dtype, "C", content)
         return array.value[()]
 
 
-class _Encode(_Inert):
+class _Encode(_Counted):
     """_codecs.encode(text, 'latin1'): how protocols 0 to 2 spell bytes."""
 
     __slots__ = ()
@@ -254,6 +292,7 @@ class _Encode(_Inert):
     def __call__(self, text: Any, encoding: Any = None) -> bytes:
         if type(text) is not str or encoding not in ("latin1", "latin-1"):
             raise FileFormatError("holds bytes in an unknown encoding")
+        self.budget.spend(len(text))
         return text.encode("latin-1")
 
 
@@ -284,30 +323,33 @@ class _Granted(_Inert):
 _GLOBALS: dict[tuple[str, str], _Inert] = {
     ("numpy", "ndarray"): _NdarrayToken(),
     ("numpy", "dtype"): _DtypeConstructor(),
-    ("_codecs", "encode"): _Encode(),
     ("builtins", "bytes"): _NoBytes(),
     ("__builtin__", "bytes"): _NoBytes(),
 }
+_COUNTED_GLOBALS: dict[tuple[str, str], type[_Counted]] = {("_codecs", "encode"): _Encode}
 for _package in ("numpy.core", "numpy._core"):  # numpy 1.x and 2.x
-    _GLOBALS[f"{_package}.multiarray", "_reconstruct"] = _Reconstruct()
-    _GLOBALS[f"{_package}.multiarray", "scalar"] = _Scalar()
-    _GLOBALS[f"{_package}.numeric", "_frombuffer"] = _FromBuffer()
+    _COUNTED_GLOBALS[f"{_package}.multiarray", "_reconstruct"] = _Reconstruct
+    _COUNTED_GLOBALS[f"{_package}.multiarray", "scalar"] = _Scalar
+    _COUNTED_GLOBALS[f"{_package}.numeric", "_frombuffer"] = _FromBuffer
 
 
 class _Reader(pickle.Unpickler):
-    def __init__(self, file: BinaryIO, allow: Allowed) -> None:
+    def __init__(self, file: BinaryIO, allow: Allowed, budget: _Budget) -> None:
         super().__init__(file, encoding="latin-1")
-        self._globals = dict(_GLOBALS)
-        self._globals.update((key, _Granted(function)) for key, function in allow.items())
+        self._allow, self._budget = allow, budget
 
     def find_class(self, module: str, name: str) -> Any:
-        found = self._globals.get((module, name))
-        if found is None:
-            raise FileFormatError(
-                f"asks for {f'{module}.{name}'[:80]!r}, which data never needs; the file may be hostile, "
-                "nothing of it was run"
-            )
-        return found
+        key = module, name
+        if key in self._allow:
+            return _Granted(self._allow[key])
+        if key in _COUNTED_GLOBALS:
+            return _COUNTED_GLOBALS[key](self._budget)
+        if key in _GLOBALS:
+            return _GLOBALS[key]
+        raise FileFormatError(
+            f"asks for {f'{module}.{name}'[:80]!r}, which data never needs; the file may be hostile, "
+            "nothing of it was run"
+        )
 
     def persistent_load(self, pid: Any) -> Any:
         raise FileFormatError("refers to objects outside the file")

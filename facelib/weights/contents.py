@@ -105,7 +105,7 @@ def read_source(path: Path, entry: WeightFile) -> Tensors:
         FileFormatError: The file is damaged, hostile, or holds other tensors; says which.
     """
     require_size(path, entry)
-    content = safe_pickle.load_file(path)
+    content = safe_pickle.load_file(path, structure=entry.structure_bytes)
     if not isinstance(content, dict):
         raise FileFormatError(f"{path}: holds a {type(content).__name__}, not the dict of tensors of DFL")
     tensors: Tensors = {}

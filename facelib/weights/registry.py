@@ -58,11 +58,16 @@ class WeightFile:
         return sum(math.prod(shape) for shape in self.shapes.values()) * _ITEM_BYTES[self.dtype]
 
     @property
+    def structure_bytes(self) -> int:
+        """The most that a file can have beside the numbers: names, shapes, types."""
+        return _ENTRY_BYTES * (len(self.shapes) + 4)
+
+    @property
     def size_limits(self) -> tuple[int, int]:
         """The smallest and largest length in bytes that a genuine file can have."""
         if self.size is not None:
             return self.size, self.size
-        return self.data_bytes, self.data_bytes + _ENTRY_BYTES * (len(self.shapes) + 4)
+        return self.data_bytes, self.data_bytes + self.structure_bytes
 
     def has_plausible_size(self, size: int) -> bool:
         low, high = self.size_limits

@@ -138,9 +138,9 @@ def _tensors(place: Place, say: Say) -> Tensors:
     """The tensors of one place, from its copy where that is sound and of the present source."""
     entry, origin = place.entry, place.origin()
     if origin is not None and (not place.has_source() or origin.is_of(place.source)):
-        tensors = read_copy(place.copy, entry, origin)
+        may_be_used = origin.genuine or origin.accepted or place.takes_any
+        tensors = read_copy(place.copy, entry, origin) if may_be_used else None
         if tensors is not None:
-            _admit(place, origin.genuine, origin.accepted)
             _tell_if_other(place, origin.genuine, say)
             return tensors
         if not place.has_source():

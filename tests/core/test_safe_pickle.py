@@ -274,6 +274,42 @@ def test_size_bombs_are_refused_at_once(data):
     assert time.perf_counter() - start < 2
 
 
+MEGABYTE = b"X" + struct.pack("<I", 1 << 20) + b"a" * (1 << 20)
+BIG_ENDIAN = (
+    b"cnumpy\ndtype\nX\2\0\0\0f4\x89\x88\x87R(K\3X\1\0\0\0>NNNJ\xff\xff\xff\xffJ\xff\xff\xff\xffK\0tb"
+)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        pytest.param(
+            b"\x80\2(" + MEGABYTE + b"q\1c_codecs\nencode\nq\2X\6\0\0\0latin1q\3"
+            + b"h\2h\1h\3\x86R" * 2000 + b"t.", id="one text encoded 2000 times"
+        ),
+        pytest.param(
+            b"\x80\3(B" + MEGABYTE[1:] + b"q\1" + BIG_ENDIAN + b"q\2"
+            b"cnumpy.core.multiarray\n_reconstruct\nq\3cnumpy\nndarray\nq\4"
+            + b"h\3h\4K\0\x85C\1b\x87R(K\1J\0\0\4\0\x85h\2\x89h\1tb" * 2000 + b"t.",
+            id="one array turned round 2000 times"
+        ),
+    ],
+)  # fmt: skip
+def test_a_small_file_cannot_have_much_copied(data):
+    with pytest.raises(FileFormatError, match="unfolds"):
+        safe_pickle.loads(data, "bomb")
+
+
+def test_the_number_of_small_pieces_can_be_held_down(tmp_path):
+    path = tmp_path / "file"
+    path.write_bytes(pickle.dumps({"a": np.zeros(10_000)}, 4))
+    assert safe_pickle.load_file(path, structure=500)["a"].shape == (10_000,)
+    for pieces in (b"]" * 80_000, b"\x8c\0" * 40_000, b"(" * 80_000):
+        path.write_bytes(b"\x80\x04" + pieces + b".")
+        with pytest.raises(FileFormatError, match="small pieces"):
+            safe_pickle.load_file(path, structure=500)
+
+
 SOUND = safe_pickle.dumps(
     {"landmarks": [[1.5, -2.0]] * 5, "rect": np.arange(4), "name": "face", "n": np.float32(1), "t": (1, None)}
 )

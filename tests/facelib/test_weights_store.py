@@ -294,7 +294,13 @@ def test_damage_is_always_refused_in_good_order(tmp_path, data):
 
 @pytest.mark.parametrize(
     ("content", "problem"),
-    [(b"", "empty"), (CONTENT[:-1], "cut short"), (CONTENT[:1000], "needs"), (bytes(1 << 22), "replace")],
+    [
+        (b"", "empty"),
+        (CONTENT[:-1], "cut short"),
+        (CONTENT[:1000], "needs"),
+        (bytes(1 << 22), "replace"),
+        (b"\x80\4" + b"]" * (1 << 20) + b".", "small pieces"),
+    ],
 )
 def test_files_of_wrong_size_are_refused(further, content, problem):
     put(further, content)
