@@ -65,7 +65,7 @@ RIGID_STIFFNESS = 20.0
 LEAST_STIFFNESS = 0.002
 # Noise (standard deviations) in outer-eye distances. The mesh's tremor moves all points together and so is
 # not seen as noise; this much is always taken for it.
-FLOOR, RIGID_FLOOR, FLOOR_PIXELS = 0.0022, 0.0024, 0.1
+FLOOR, RIGID_FLOOR = 0.0022, 0.0024
 COMMON = 0.2  # share of a part's floor that a single direction may hold
 RIGID_SHARE = 0.35  # noise of the rigid motion over that of a point
 MODES = 3  # directions of a part's movement that are watched one by one
@@ -151,7 +151,6 @@ def _smooth(timeline: _Timeline, strength: float) -> np.ndarray:
     """(T, 68) complex smoothed points."""
     middle, logs, shapes = _split(timeline.points)
     size = np.exp(np.median(logs.real))
-    tremor = FLOOR_PIXELS / size
     calm = timeline.weights * _without_jumps(shapes[:, [*PARTS["mouth"], *PARTS["jaw"]]])
     if calm.sum() < FEWEST:
         calm = timeline.weights
@@ -162,11 +161,11 @@ def _smooth(timeline: _Timeline, strength: float) -> np.ndarray:
         series = shapes[:, list(rows)]
         values = np.concatenate([series.real, series.imag], axis=1)
         noises[name] = _noise(values, weights)
-        values = _smooth_part(values, weights, noises[name], max(FLOOR, tremor), strength)
+        values = _smooth_part(values, weights, noises[name], strength)
         smooth[:, list(rows)] = values[:, : len(rows)] + 1j * values[:, len(rows) :]
     rigid = np.stack([middle.real / size, middle.imag / size, logs.real, logs.imag], axis=1)
     noise = RIGID_SHARE**2 * float(np.mean([noises[name] for name in FIRM]))
-    noise = max(noise, RIGID_FLOOR**2, tremor**2)
+    noise = max(noise, RIGID_FLOOR**2)
     for pair in ([0, 1], [2, 3]):  # place; size and roll
         rigid[:, pair] = _adapted(rigid[:, pair], calm, RIGID_STIFFNESS, noise, RIGID_EXCESS, strength)
     middle = (rigid[:, 0] + 1j * rigid[:, 1]) * size
@@ -186,9 +185,7 @@ def _split(points: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return middle, logs, (points - middle[:, None]) / np.exp(logs)[:, None]
 
 
-def _smooth_part(
-    values: np.ndarray, weights: np.ndarray, noise: float, floor: float, strength: float
-) -> np.ndarray:
+def _smooth_part(values: np.ndarray, weights: np.ndarray, noise: float, strength: float) -> np.ndarray:
     """Smooth a part's numbers (T, C): its main directions of movement one by one, the rest together."""
     middle = values[weights > 0].mean(axis=0)
     centred = values - middle
@@ -196,13 +193,13 @@ def _smooth_part(
     basis = np.linalg.eigh(used.T @ used)[1][:, ::-1]  # the widest movement first
     turned = centred @ basis
     channels = values.shape[1]
-    single = max(noise, COMMON * channels * floor**2)
+    single = max(noise, COMMON * channels * FLOOR**2)
     for mode in range(MODES):
         column = turned[:, mode : mode + 1]
         turned[:, mode : mode + 1] = _adapted(column, weights, STIFFNESS, single, _excess(1), strength)
     rest = channels - MODES
     turned[:, MODES:] = _adapted(
-        turned[:, MODES:], weights, STIFFNESS, max(noise, floor**2), _excess(rest), strength
+        turned[:, MODES:], weights, STIFFNESS, max(noise, FLOOR**2), _excess(rest), strength
     )
     return turned @ basis.T + middle
 

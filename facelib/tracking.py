@@ -5,21 +5,21 @@ Frames come in one by one, so memory holds no pictures, and what one frame costs
 
 from __future__ import annotations
 
-from collections import defaultdict, deque
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
-import cv2
 import numpy as np
 from scipy.optimize import linear_sum_assignment
 
 from facelib.detected import DetectedFace
+from facelib.shots import CutFinder
 
-__all__ = ["FrameFaces", "Linker", "Track", "drop_short", "fill_gaps", "link", "picture_signature"]
+__all__ = ["FrameFaces", "Linker", "Track", "drop_short", "fill_gaps", "landmark_bounds", "link"]
 
 MAX_GAP = 10  # frames
 REACH = 0.7  # how far a face may be from where it was expected, in its sides; more after a gap
-KNOWN_REACH = 2.0  # the same where the embedding says who it is
+KNOWN_REACH = 1.2  # the same where the embedding says who it is
 REACH_GROWTH = 0.1  # for each frame of a gap
 SIZE_CHANGE = 1.8  # largest factor between two sightings
 ALIKE = (
@@ -31,10 +31,6 @@ SLOWING = 0.85  # of the velocity, for each frame unseen
 SAMPLES = 64  # embeddings that a track keeps, spread evenly over its length
 FORBIDDEN = 1e3
 
-SIGNATURE_SIDE = 12
-CUT_DIFFERENCE = 0.06  # mean difference of two pictures' signatures, of 1, from which they may be a cut ...
-CUT_RATIO = 4.0  # ... if it is as many times the usual one of the frames before
-CUT_MEMORY = 12  # frames
 HIDDEN = 0.3  # a guessed face is left out where another's covers more of it than this
 
 
@@ -46,7 +42,7 @@ class FrameFaces:
         index: The frame's number.
         faces: Its faces.
         embeddings: (N, 128), one row for each face; rows of NaN are unknown. None where no face has one.
-        signature: From `picture_signature`; shot cuts are seen where consecutive frames have one.
+        signature: From `shots.picture_signature`; shot cuts are seen where consecutive frames have one.
     """
 
     index: int
@@ -83,11 +79,6 @@ class Track:
         return len(self.filled) - sum(self.filled)
 
 
-def picture_signature(image: np.ndarray) -> np.ndarray:
-    """A few numbers by which cuts are seen: (12, 12, 3) uint8 mean colours of an (H, W, 3) uint8 image."""
-    return cv2.resize(image, (SIGNATURE_SIDE, SIGNATURE_SIDE), interpolation=cv2.INTER_AREA)
-
-
 def link(frames: Iterable[FrameFaces], max_gap: int = MAX_GAP) -> list[Track]:
     """All tracks of a clip, in order of their first frames; gaps are left open (see `fill_gaps`).
 
@@ -112,7 +103,7 @@ class Linker:
         self._open: list[_Open] = []
         self._next_id = 0
         self._last: int | None = None
-        self._cuts = _Cuts()
+        self._cuts = CutFinder()
 
     def add(self, frame: FrameFaces) -> list[Track]:
         """Take the next frame; returns the tracks that have ended before it.
@@ -123,7 +114,7 @@ class Linker:
         if self._last is not None and frame.index <= self._last:
             raise ValueError(f"frame {frame.index} came after frame {self._last}")
         self._last = frame.index
-        if self._cuts.between_last_and(frame):
+        if self._cuts.is_cut(frame.signature):
             ended, self._open = self._open, []
         else:
             ended = [track for track in self._open if frame.index - track.last > self._max_gap + 1]
@@ -140,7 +131,7 @@ class Linker:
 
     def _assign(self, frame: FrameFaces) -> list[Track]:
         """Give each face to a track or begin one with it; returns uncertain ends cut off from tracks."""
-        boxes = np.array([_bounds(face.landmarks) for face in frame.faces])
+        boxes = np.array([landmark_bounds(face.landmarks) for face in frame.faces])
         embeddings = _rows(frame)
         known = np.isfinite(embeddings[:, 0])
         free = set(range(len(boxes)))
@@ -230,7 +221,7 @@ class _Open:
         tail = _Open(number, self.frames[start:], self.faces[start:], self.picks[start:])
         del self.frames[start:], self.faces[start:], self.picks[start:]
         self.unsure = 0
-        self.box, self.velocity = _bounds(self.faces[-1].landmarks), np.zeros(2)
+        self.box, self.velocity = landmark_bounds(self.faces[-1].landmarks), np.zeros(2)
         return tail
 
     def close(self) -> Track:
@@ -238,26 +229,6 @@ class _Open:
         frames = np.array(self.frames, np.int64)
         filled = [False] * len(self.frames)
         return Track(self.id, frames, self.faces, filled, self.picks, embedding, len(self.samples))
-
-
-class _Cuts:
-    """Finds shot cuts in the frames' signatures."""
-
-    def __init__(self) -> None:
-        self._last: np.ndarray | None = None
-        self._usual: deque[float] = deque(maxlen=CUT_MEMORY)
-
-    def between_last_and(self, frame: FrameFaces) -> bool:
-        last, self._last = self._last, frame.signature
-        if last is None or frame.signature is None:
-            return False
-        difference = float(np.abs(last.astype(np.int16) - frame.signature).mean()) / 255
-        usual = float(np.median(self._usual)) if self._usual else 0.0
-        if difference > CUT_DIFFERENCE and difference > CUT_RATIO * usual:
-            self._usual.clear()
-            return True
-        self._usual.append(difference)
-        return False
 
 
 def _costs(
@@ -309,7 +280,7 @@ def _rows(frame: FrameFaces) -> np.ndarray:
     return rows
 
 
-def _bounds(points: np.ndarray) -> np.ndarray:
+def landmark_bounds(points: np.ndarray) -> np.ndarray:
     """(4,) float64 left, top, right, bottom of landmarks (68, 2)."""
     return np.concatenate([points.min(axis=0), points.max(axis=0)]).astype(np.float64)
 
@@ -334,7 +305,7 @@ def fill_gaps(tracks: Sequence[Track], max_gap: int = MAX_GAP) -> list[Track]:
     for track in tracks:
         for frame, face, filled in zip(track.frames.tolist(), track.faces, track.filled, strict=True):
             if frame in wanted and not filled:
-                others[frame].append((track.id, _bounds(face.landmarks)))
+                others[frame].append((track.id, landmark_bounds(face.landmarks)))
     return [_fill(track, others, max_gap) for track in tracks]
 
 
@@ -372,7 +343,7 @@ def _between(before: DetectedFace, after: DetectedFace, share: float) -> Detecte
 
 
 def _hidden(face: DetectedFace, boxes: list[np.ndarray]) -> bool:
-    box = _bounds(face.landmarks)
+    box = landmark_bounds(face.landmarks)
     area = max(float(np.prod(box[2:] - box[:2])), 1e-6)
     return any(
         float(np.prod(np.clip(np.minimum(box[2:], other[2:]) - np.maximum(box[:2], other[:2]), 0, None)))
