@@ -13,9 +13,18 @@ import numpy as np
 from scipy.optimize import linear_sum_assignment
 
 from facelib.detected import DetectedFace
-from facelib.shots import CutFinder
+from facelib.shots import CutFinder, picture_signature
 
-__all__ = ["FrameFaces", "Linker", "Track", "drop_short", "fill_gaps", "landmark_bounds", "link"]
+__all__ = [
+    "FrameFaces",
+    "Linker",
+    "Track",
+    "drop_short",
+    "fill_gaps",
+    "landmark_bounds",
+    "link",
+    "picture_signature",
+]
 
 MAX_GAP = 10  # frames
 REACH = 0.7  # how far a face may be from where it was expected, in its sides; more after a gap
@@ -42,7 +51,7 @@ class FrameFaces:
         index: The frame's number.
         faces: Its faces.
         embeddings: (N, 128), one row for each face; rows of NaN are unknown. None where no face has one.
-        signature: From `shots.picture_signature`; shot cuts are seen where consecutive frames have one.
+        signature: From `picture_signature`; shot cuts are seen where consecutive frames have one.
     """
 
     index: int
