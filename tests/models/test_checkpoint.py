@@ -196,6 +196,9 @@ def test_a_folder_that_cannot_be_written_is_one_clear_line(tmp_path):
 def test_check_writable_leaves_nothing_behind(store):
     store.check_writable()
     assert not store.exists()
+    assert not store.folder.exists()
+    store.folder.mkdir(parents=True)
+    store.check_writable()
     assert list(store.folder.iterdir()) == []
 
 
