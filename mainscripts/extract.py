@@ -54,7 +54,7 @@ def run(args: argparse.Namespace) -> int:
     with LogWriter(output, settings, anew) as log:
         job = Job(source, output, options, choice, report, done, before, log, args.cpu_only,
                   gpu_indices(args), record.end, getattr(args, "screen", "auto"), record.plans)  # fmt: skip
-        _work(job, anew)
+        _work(job)
     names = job.names()
     report.show(names)
     if report.failed and len(report.failed) == len(names):
@@ -98,16 +98,17 @@ def _ask(
     going_on = given | _networks_of_before(given, record, earlier)
     anew = False
     if known and not given.get("manual_output_debug_fix"):
-        for name in COMPARED if record.settings else ():
-            before = getattr(earlier, name)
-            if going_on.get(name, before) != before:
-                print(f"Earlier faces here were made with {name} {before}, not {given[name]}.")
+        values = earlier.compared() if record.settings else {}
+        differing = [name for name, value in values.items() if going_on.get(name, value) != value]
+        for name in differing:
+            print(f"Earlier faces here were made with {name} {values[name]}, not {given[name]}.")
         anew = not prompter.ask_bool(
             f"{known} of {total or 'the'} frames were extracted before. Continue with the missing ones?",
             True,
             help="With n, all frames are extracted again, and their faces of the run before are replaced.",
         )
-        if not anew and record.settings and known == total and not given.get("manual_fix"):
+        replanned = differing and earlier.follows_tracks  # what is planned otherwise now is cut again
+        if not (anew or replanned or given.get("manual_fix")) and record.settings and known == total:
             return earlier, False  # nothing to do, so nothing to ask
     defaults = earlier if record.settings else ExtractOptions()
     return ask_options(prompter, defaults, given if anew else going_on), anew
@@ -154,7 +155,7 @@ def _choose(prompter: Prompter, options: ExtractOptions) -> Choice:
     return choice
 
 
-def _work(job: Job, anew: bool) -> None:
+def _work(job: Job) -> None:
     """Do what the options ask for, frames that are done left out."""
     from core.paths import require_writable_folder
     from core.storage import remove_leavings
@@ -170,7 +171,7 @@ def _work(job: Job, anew: bool) -> None:
     if job.options.follows_tracks:
         from mainscripts import extract_tracks
 
-        extract_tracks.run(job, anew)
+        extract_tracks.run(job)
     else:
         _automatic(job)
     if job.options.manual_fix:

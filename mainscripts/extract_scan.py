@@ -3,8 +3,8 @@
 `<output>/.extract_scan.jsonl` begins with `{"scan": {...}}`, which says by what the faces were found. A line
 follows for each frame looked at, also those without a face: `frame`, its `faces` (`rect`, `score`, and
 `landmarks` as base64 of 68 x 2 float32 little-endian), perhaps `embeddings` (base64 of one row of 128 float32
-for each face, NaN where unknown), a `signature` of the picture (base64 of 12 x 12 x 3 bytes) and the `stamp`
-of the frame's file. `{"end": 250}` says that a video has no more frames. Lines are only ever appended, so a
+for each face, NaN where unknown), a `signature` of the picture (base64 of N x N x 3 bytes) and the `stamp` of
+the frame's file. `{"end": 250}` says that a video has no more frames. Lines are only ever appended, so a
 stopped run goes on behind the last whole one.
 """
 
@@ -13,25 +13,26 @@ from __future__ import annotations
 import base64
 import contextlib
 import json
-from collections.abc import Callable, Iterable, Iterator
+import math
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 
 from core.errors import SampleError
 from core.interact.progress import Progress
 from facelib.detected import DetectedFace
+from facelib.embedding import LENGTH, EmbeddingPlan, FaceEmbedder, face_chip
 from facelib.pipeline import Pipeline
-from facelib.tracking import FrameFaces, picture_signature
+from facelib.shots import SIDE, picture_signature
+from facelib.tracking import FrameFaces
 from mainscripts.extract_frames import look_at_frames
 from mainscripts.extract_log import LineWriter
-from mainscripts.extract_sources import Source
+from mainscripts.extract_sources import Source, frame_name
 
 SCAN_NAME = ".extract_scan.jsonl"
-EMBEDDING = 128
-Embed = Callable[[np.ndarray, list[np.ndarray]], np.ndarray]
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,8 +40,8 @@ class Seen:
     """What one frame shows."""
 
     faces: list[DetectedFace]
-    embeddings: np.ndarray | None  # (N, 128) float32
-    signature: np.ndarray  # (12, 12, 3) uint8
+    embeddings: np.ndarray | None  # (N, 128) float32, rows of NaN where unknown
+    signature: np.ndarray  # (N, N, 3) uint8
 
 
 @dataclass
@@ -57,19 +58,22 @@ class Scan:
         with self.path.open("rb") as file:
             for index, name in enumerate(names):
                 if name in self.offsets:
-                    file.seek(self.offsets[name])
-                    seen = decode_entry(json.loads(file.readline()))
-                    yield name, FrameFaces(index, seen.faces, seen.embeddings, seen.signature)
+                    yield name, self.read_one(file, name, index)
+
+    def read_one(self, file: BinaryIO, name: str, index: int) -> FrameFaces:
+        """One frame that was looked at; `file` is `path`, open for reading."""
+        file.seek(self.offsets[name])
+        seen = decode_entry(json.loads(file.readline()))
+        return FrameFaces(index, seen.faces, seen.embeddings, seen.signature)
 
 
 def scan_frames(
     source: Source,
     output: Path,
     pipeline: Pipeline,
-    embed: Embed | None,
+    embedder: FaceEmbedder | None,
     every: int,
     settings: dict[str, Any],
-    anew: bool = False,
 ) -> Scan:
     """Look at every frame that was not looked at before, by the same networks.
 
@@ -77,21 +81,20 @@ def scan_frames(
         source: The frames.
         output: Folder for the file.
         pipeline: Finds the faces.
-        embed: Makes embeddings of them; None for none.
-        every: Of frames with a single face, only every so many-th gets its embedding: they are slow.
+        embedder: Makes embeddings of those that need one; None makes none.
+        every: Frames until the embedding of a face that just goes on is made again; 1 makes all.
         settings: What else the faces depend on.
-        anew: Forget what there is.
     """
-    header = settings | {"networks": pipeline.name, "embeddings": every if embed else 0} | source.identity
-    scan = _read(output / SCAN_NAME, header, source, anew)
+    header = settings | source.identity
+    header |= {"networks": pipeline.name, "embeddings": every if embedder else 0, "signature": SIDE}
+    scan = _read(output / SCAN_NAME, header, source)
     if scan.end is not None and len(scan.offsets) >= scan.end:
         return scan
     total = source.total() if scan.end is None else scan.end
 
-    def finish(name: str, image: np.ndarray, faces: list[DetectedFace]) -> Seen:
-        wanted = embed is not None and (len(faces) > 1 or _number(name) % every == 0)
-        rows = embed(image, [face.landmarks for face in faces]) if wanted and faces else None
-        return Seen(faces, rows, picture_signature(image))
+    def finish(name: str, image: np.ndarray, faces: list[DetectedFace]) -> tuple[Seen, list[np.ndarray]]:
+        chips = [] if embedder is None else [face_chip(image, face.landmarks) for face in faces]
+        return Seen(faces, None, picture_signature(image)), chips
 
     with (
         LineWriter(scan.path) as log,
@@ -99,13 +102,15 @@ def scan_frames(
     ):
         if not scan.offsets:
             log.append({"scan": header})
+        choosing = None if embedder is None else _Choosing(scan, source, embedder, every)
         results = look_at_frames(source.frames(scan.offsets), pipeline, finish, source.ahead)
         with contextlib.closing(results):
-            for name, seen in results:
-                if isinstance(seen, SampleError):
-                    scan.failed[name] = seen
-                    progress.write(f"skipped: {seen}")
+            for name, result in results:
+                if isinstance(result, SampleError):
+                    scan.failed[name] = result
+                    progress.write(f"skipped: {result}")
                 else:
+                    seen = result[0] if choosing is None else choosing.with_embeddings(name, *result)
                     scan.offsets[name] = log.append(encode_entry(name, seen, source.stamp(name)))
                 progress.update()
         if source.identity:
@@ -114,17 +119,45 @@ def scan_frames(
     return scan
 
 
-def _number(name: str) -> int:
-    """A number that stays with a frame: that of its name, or one made of it."""
-    stem = Path(name).stem
-    return int(stem) if stem.isascii() and stem.isdigit() else sum(stem.encode("utf-8", "replace"))
+class _Choosing:
+    """Embeds the faces of frame after frame that are worth it, by what came before.
+
+    After a stop, what came before is read again, so that the same faces are chosen as without the stop.
+    """
+
+    def __init__(self, scan: Scan, source: Source, embedder: FaceEmbedder, every: int) -> None:
+        self._scan, self._embedder = scan, embedder
+        self._plan = EmbeddingPlan(every)
+        self._order = source.names(None)  # None for a video, whose frames are numbered
+        self._places = {name: number for number, name in enumerate(self._order or ())}
+        self._next = 0
+
+    def with_embeddings(self, name: str, seen: Seen, chips: list[np.ndarray]) -> Seen:
+        """The frame with a row for each face, NaN where it is not worth it."""
+        index = self._places[name] if self._order else int(Path(name).stem) - 1
+        self._catch_up(index)
+        chosen = self._plan.choose(FrameFaces(index, seen.faces, None, seen.signature))
+        self._next = index + 1
+        if not chosen:
+            return seen
+        rows = np.full((len(seen.faces), LENGTH), np.nan, np.float32)
+        rows[chosen] = self._embedder.embed_chips([chips[number] for number in chosen])
+        return Seen(seen.faces, rows, seen.signature)
+
+    def _catch_up(self, index: int) -> None:
+        """Take the frames before `index` that an earlier run looked at."""
+        if self._next == index:
+            return
+        with self._scan.path.open("rb") as file:
+            for number in range(self._next, index):
+                name = self._order[number] if self._order else frame_name(number + 1)
+                if name in self._scan.offsets:
+                    self._plan.choose(self._scan.read_one(file, name, number))
 
 
-def _read(path: Path, header: dict[str, Any], source: Source, anew: bool) -> Scan:
+def _read(path: Path, header: dict[str, Any], source: Source) -> Scan:
     """What an earlier run left, if it looked with the same networks; else an empty scan."""
     scan = Scan(path)
-    if anew:
-        path.unlink(missing_ok=True)
     if not path.exists():
         return scan
     header = json.loads(json.dumps(header))
@@ -183,8 +216,10 @@ def decode_entry(entry: dict[str, Any]) -> Seen:
     ]
     embeddings = None
     if "embeddings" in entry:
-        embeddings = _unpack(entry["embeddings"], "<f4").reshape(len(faces), EMBEDDING)
-    signature = _unpack(entry["signature"], "u1").reshape(12, 12, 3)
+        embeddings = _unpack(entry["embeddings"], "<f4").reshape(len(faces), LENGTH)
+    signature = _unpack(entry["signature"], "u1")
+    side = math.isqrt(len(signature) // 3)
+    signature = signature.reshape(side, side, 3)
     return Seen(faces, embeddings, signature)
 
 

@@ -10,23 +10,19 @@ import hashlib
 from collections import defaultdict
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from core.errors import SwapError
 from core.interact.progress import Progress
 from facelib.detected import DetectedFace
+from facelib.embedding import EVERY, FaceEmbedder
 from facelib.tracking import Track, drop_short, fill_gaps, link
 from mainscripts.extract_frames import map_frames, write_faces
 from mainscripts.extract_job import PERSON_FOLDER, Job
 from mainscripts.extract_scan import Scan, scan_frames
 from mainscripts.extract_sources import Frame
 
-if TYPE_CHECKING:
-    from facelib.embedding import FaceEmbedder
-
-SINGLE_EVERY = 3  # frames with one face between two embeddings of it, while faces are linked
 LISTED_PERSONS = 30
 
 
@@ -54,7 +50,7 @@ class Plan:
         return digest.hexdigest()[:16]
 
 
-def run(job: Job, anew: bool) -> None:
+def run(job: Job) -> None:
     """Do both passes, as far as they are not done."""
     pipeline = job.pipeline()
     embedder = _embedder(job)
@@ -66,9 +62,8 @@ def run(job: Job, anew: bool) -> None:
         print(f"{job.options.person}: {len(references)} pictures tell who is meant.", flush=True)
     print(f"Finding faces with {pipeline.name}, in a first pass over all frames.", flush=True)
     settings = {"max_faces": job.options.max_faces_from_image}
-    every = SINGLE_EVERY if job.options.links else 1
-    embed = None if embedder is None else embedder.embed
-    scan = scan_frames(job.source, job.output, pipeline, embed, every, settings, anew)
+    every = EVERY if job.options.links else 1
+    scan = scan_frames(job.source, job.output, pipeline, embedder, every, settings)
     job.report.failed.update({name: str(error) for name, error in scan.failed.items()})
     job.reached_end([*scan.offsets, *scan.failed])
     plan = make_plan(job, scan, references)
@@ -82,8 +77,6 @@ def _embedder(job: Job) -> FaceEmbedder | None:
     Raises:
         SwapError: The package is missing, and nothing else can find one person.
     """
-    from facelib.embedding import FaceEmbedder
-
     try:
         return FaceEmbedder()
     except SwapError as err:
