@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from facelib.pipeline import Pipeline
 
 MATCH_THRESHOLD = 0.5  # see `match`
-SAME_PERSON = 0.45  # mean distance of two groups of tracks up to which they are one person
+SAME_PERSON = 0.5  # mean distance of two groups of tracks up to which they are one person; dlib's own choice
 LARGEST_MATRIX = 3000  # tracks compared each with each; shorter ones then join the person they are nearest to
 
 

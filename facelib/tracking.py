@@ -35,6 +35,7 @@ ALIKE = (
     0.45  # embeddings at this distance from a track's mean are its person's (within the shared clips: 0.34)
 )
 DIFFERENT = 0.55  # and from here on another's (the shared clips: 0.65), whatever the position says
+WAITING = 0.05  # what each frame unseen costs: of two tracks the one seen last goes on
 STEADY_VELOCITY = 0.4  # share of a surprise that is taken for a change of velocity
 SLOWING = 0.85  # of the velocity, for each frame unseen
 SAMPLES = 64  # embeddings that a track keeps, spread evenly over its length
@@ -149,7 +150,8 @@ class Linker:
             predicted = np.array([track.predict(frame.index) for track in self._open])
             waits = np.array([frame.index - track.last for track in self._open], np.float64)
             apart = _embedding_distances(self._open, embeddings)
-            cost, refused = _costs(predicted, boxes, waits, apart)
+            displaced = np.array([track.displaced for track in self._open])
+            cost, refused = _costs(predicted, boxes, waits, apart, displaced)
             for row, column in zip(*linear_sum_assignment(cost), strict=True):
                 if cost[row, column] < FORBIDDEN:
                     self._open[row].append(
@@ -160,7 +162,10 @@ class Linker:
             # doubt.
             for row in np.flatnonzero(refused.any(axis=1)):
                 track = self._open[row]
-                if track.last != frame.index and track.unsure:
+                if track.last == frame.index:
+                    continue
+                track.displaced = True
+                if track.unsure:
                     split.append(track.split_off(self._take_id()).close())
         for number in sorted(free):
             track = _Open(self._take_id())
@@ -188,6 +193,7 @@ class _Open:
     samples: list[np.ndarray] = field(default_factory=list)
     stride: int = 1  # every so many-th embedding is kept as a sample
     unsure: int = 0  # faces since the last one with an embedding
+    displaced: bool = False  # somebody else is where it was: only an embedding brings it back
 
     @property
     def last(self) -> int:
@@ -212,7 +218,7 @@ class _Open:
         self.picks.append(int(pick))
         self.unsure += 1
         if embedding is not None:
-            self.unsure = 0
+            self.unsure, self.displaced = 0, False
             self._learn(embedding)
 
     def _learn(self, embedding: np.ndarray) -> None:
@@ -241,7 +247,7 @@ class _Open:
 
 
 def _costs(
-    predicted: np.ndarray, boxes: np.ndarray, waits: np.ndarray, apart: np.ndarray
+    predicted: np.ndarray, boxes: np.ndarray, waits: np.ndarray, apart: np.ndarray, displaced: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
     """What it costs to take each face for each track's next; FORBIDDEN where that cannot be.
 
@@ -250,6 +256,7 @@ def _costs(
         boxes: (D, 4) the faces.
         waits: (T,) frames since each track's last face.
         apart: (T, D) distances of embeddings, NaN where unknown.
+        displaced: (T,) bool, tracks that only an embedding can go on with.
 
     Returns:
         (T, D) costs, and (T, D) bool: the face is where the track should be, but somebody else's.
@@ -268,7 +275,14 @@ def _costs(
     reach = np.where(alike, KNOWN_REACH, REACH) * (1 + REACH_GROWTH * (waits[:, None] - 1))
     near = (length < reach) & (growth < np.log(SIZE_CHANGE))
     another = known & (apart > DIFFERENT)
-    cost = (1 - overlap) + length + growth + 4 * np.where(known, apart, (ALIKE + DIFFERENT) / 2)
+    near &= known | ~displaced[:, None]
+    cost = (
+        (1 - overlap)
+        + length
+        + growth
+        + WAITING * (waits[:, None] - 1)
+        + 4 * np.where(known, apart, (ALIKE + DIFFERENT) / 2)
+    )
     return np.where(near & ~another, cost, FORBIDDEN), near & another & (overlap > 0.3)
 
 
