@@ -6,6 +6,10 @@ DFL's form and with DFL's weight names. 2DFAN and 3DFAN differ in their weights 
 The same function in fewer steps: a normalisation that follows a convolution directly is part of its kernel;
 what a stack gives to the next one (`bl_i`, and `al_i` of its heatmaps `l_i`) is one convolution; the heatmaps
 of the first three stacks, which nobody reads, are left out.
+
+In bfloat16 only the blocks' convolutions are computed in it. The sums that run through the network, and the
+layers that everything passes through (the first one, and those between the stacks), stay float32: the
+heatmaps are then off by 0.5 % of their spread in place of 1.1 %, for 15 % of the time.
 """
 
 from __future__ import annotations
@@ -32,7 +36,7 @@ def build_fan(weights: Weights, precision: str = "auto") -> FanNet:
 
     Args:
         weights: DFL's tensors by their names without `:0`; (kh, kw, in, out) kernels, vectors of any shape.
-        precision: `auto`, `float32` or `bfloat16`; the heatmaps are computed in float32 in every case.
+        precision: `auto`, `float32` or `bfloat16`.
 
     Returns:
         A function from (N, 256, 256, 3) float32 RGB in [0, 1] to (N, 68, 64, 64) float32 heatmaps, in the
@@ -41,12 +45,11 @@ def build_fan(weights: Weights, precision: str = "auto") -> FanNet:
     Raises:
         UsageError: There is no such precision.
     """
-    dtype = compute_type(precision)
-    layers = _Layers(weights)
+    layers = _Layers(weights, compute_type(precision))
 
     @tf.function(input_signature=[tf.TensorSpec([None, SIDE, SIDE, 3], tf.float32)], autograph=False)
     def graph(crops: tf.Tensor) -> tf.Tensor:
-        return tf.transpose(_heatmaps(layers, tf.cast(crops, dtype)), [0, 3, 1, 2])
+        return tf.transpose(_heatmaps(layers, crops), [0, 3, 1, 2])
 
     graph.get_concrete_function()
 
@@ -59,8 +62,9 @@ def build_fan(weights: Weights, precision: str = "auto") -> FanNet:
 class _Layers:
     """The network's layers by the names of their weights."""
 
-    def __init__(self, weights: Weights) -> None:
-        self._weights = weights
+    def __init__(self, weights: Weights, dtype: tf.DType) -> None:
+        """Take the weights, and the type that the blocks' convolutions compute in."""
+        self._weights, self._dtype = weights, dtype
 
     def kernel(self, name: str) -> np.ndarray:
         return self._weights[f"{name}/weight"]
@@ -88,21 +92,25 @@ class _Layers:
         return tf.nn.relu(y)
 
     def conv_active(self, x: tf.Tensor, conv: str, norm: str, stride: int = 1) -> tf.Tensor:
-        """ReLU of the normalised convolution: scale and mean go into kernel and bias."""
+        """ReLU of the normalised convolution in the type of `x`: scale and mean go into kernel and bias."""
         scale, offset, mean, variance = (values.astype(np.float64) for values in self.norm(norm))
         gain = scale / np.sqrt(variance + EPSILON)
         bias = (self.vector(f"{conv}/bias") - mean) * gain + offset
         return tf.nn.relu(convolve(x, self.kernel(conv) * gain, bias, stride))
 
+    def active_conv(self, x: tf.Tensor, norm: str, conv: str) -> tf.Tensor:
+        """Convolution of the ReLU of the normalised map."""
+        return convolve(tf.cast(self.active(x, norm), self._dtype), self.kernel(conv))
+
     def block(self, x: tf.Tensor, name: str) -> tf.Tensor:
-        """Three convolutions, each on the one before, side by side; plus what came in."""
+        """Three convolutions, each on the one before, side by side; plus what came in. Float32 in and out."""
         parts, y = [], x
         for number in (1, 2, 3):
-            y = convolve(self.active(y, f"{name}/bn{number}"), self.kernel(f"{name}/conv{number}"))
+            y = self.active_conv(y, f"{name}/bn{number}", f"{name}/conv{number}")
             parts.append(y)
         if f"{name}/down_conv1/weight" in self._weights:
-            x = convolve(self.active(x, f"{name}/down_bn1"), self.kernel(f"{name}/down_conv1"))
-        return tf.concat(parts, axis=-1) + x
+            x = tf.cast(self.active_conv(x, f"{name}/down_bn1", f"{name}/down_conv1"), tf.float32)
+        return tf.cast(tf.concat(parts, axis=-1), tf.float32) + x
 
     def hourglass(self, x: tf.Tensor, name: str, depth: int) -> tf.Tensor:
         """What is seen at half the size and below, added to what is seen at full size."""
@@ -140,4 +148,4 @@ def _heatmaps(layers: _Layers, x: tf.Tensor) -> tf.Tensor:
         if number < STACKS - 1:
             x = x + convolve(y, *layers.handover(number))
     last = f"l_{STACKS - 1}"
-    return convolve(tf.cast(y, tf.float32), layers.kernel(last), layers.vector(f"{last}/bias"))
+    return convolve(y, layers.kernel(last), layers.vector(f"{last}/bias"))
