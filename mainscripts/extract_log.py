@@ -112,7 +112,7 @@ def read_entries(path: Path) -> Iterator[dict[str, Any]]:
         for line in file:
             try:
                 entry = json.loads(line)
-            except ValueError:
+            except (ValueError, RecursionError):
                 continue  # cut off when the program was killed
             if isinstance(entry, dict):
                 yield entry
@@ -181,17 +181,20 @@ class LogWriter(LineWriter):
     def __init__(self, output: Path, settings: dict[str, Any], anew: bool = False) -> None:
         """Log to `output`; `anew` says that frames done before are to be done again."""
         super().__init__(output / LOG_NAME)
-        self._header = {"settings": settings} | ({"anew": True} if anew else {})
+        self._header: dict[str, Any] | None = {"settings": settings} | ({"anew": True} if anew else {})
 
-    def __enter__(self) -> Self:
-        super().__enter__()
-        self.append(self._header)
-        return self
+    def begin(self) -> None:
+        """Note the settings, before the first frame: a run that cannot even begin leaves none behind."""
+        if self._header is not None:
+            self.append(self._header)
+            self._header = None
 
     def add(self, frame: str, faces: list[str], plan: str = "") -> None:
         """Record a finished frame; `plan` is the fingerprint of what was to be cut out of it."""
+        self.begin()
         self.append({"frame": frame, "faces": faces} | ({"plan": plan} if plan else {}))
 
     def end(self, count: int) -> None:
         """Record that the source has `count` frames and no more."""
+        self.begin()
         self.append({"end": count})

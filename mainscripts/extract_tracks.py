@@ -61,6 +61,7 @@ def run(job: Job) -> None:
         references = load_references(Path(job.options.person), pipeline, embedder)
         print(f"{job.options.person}: {len(references)} pictures tell who is meant.", flush=True)
     print(f"Finding faces with {pipeline.name}, in a first pass over all frames.", flush=True)
+    job.log.begin()
     settings = {"max_faces": job.options.max_faces_from_image}
     every = EVERY if job.options.links else 1
     scan = scan_frames(job.source, job.output, pipeline, embedder, every, settings)

@@ -159,20 +159,19 @@ def test_frames_that_are_replaced_are_looked_at_again(two_people, tmp_path):
     assert len(files(output)) == 10 and not (output / "00002_0.jpg").exists()
 
 
-def test_one_person_needs_dlib(two_people, tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(dlib_models, "available", lambda *_: False)
-    if not dlib_is_missing():
-        pytest.skip("dlib is installed")
-    assert main.main(command(two_people, tmp_path / "aligned", "--person", two_people)) == 1
-    assert "install" in capsys.readouterr().err
-
-
-def dlib_is_missing() -> bool:
+def test_without_dlib_one_person_cannot_be_found_and_tracks_go_by_position(
+    two_people, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.setitem(sys.modules, "dlib", None)
+    dlib_models.import_dlib.cache_clear()
     try:
-        import dlib  # noqa: F401
-    except ImportError:
-        return True
-    return False
+        output = tmp_path / "aligned"
+        assert main.main(command(two_people, output, "--person", two_people)) == 1
+        assert "install" in capsys.readouterr().err
+        assert main.main(command(two_people, output, "--track")) == 0
+        assert "by where they are alone" in capsys.readouterr().out and files(output)
+    finally:
+        dlib_models.import_dlib.cache_clear()
 
 
 def test_person_is_found_among_others(shared_data, tmp_path):
