@@ -18,7 +18,7 @@ from typing import Any
 from core import storage
 from core.errors import FileFormatError, SwapError
 
-__all__ = ["JOURNAL_NAME", "finish_renaming", "rename_all"]
+__all__ = ["JOURNAL_NAME", "finish_renaming", "is_file_name", "rename_all"]
 
 JOURNAL_NAME = ".renaming.json"
 _VERSION = 1
@@ -131,7 +131,7 @@ def _key(name: str) -> str:
 
 def _check(folder: Path, moves: Mapping[str, str]) -> None:
     for old, new in moves.items():
-        if not _is_bare(old) or not _is_allowed(new):
+        if not is_file_name(old) or not _is_allowed(new):
             raise SwapError(f"{folder / old}: cannot become {new!r}; that is no name for a file")
     there = {folder: set(os.listdir(folder))}
     taken: dict[str, str] = {}
@@ -159,8 +159,8 @@ def _checked(journal: Any, path: Path) -> dict[str, Any]:
         and all(
             isinstance(entry, list)
             and len(entry) == 3
-            and _is_bare(entry[0])
-            and (entry[1] is None or _is_bare(entry[1]))
+            and is_file_name(entry[0])
+            and (entry[1] is None or is_file_name(entry[1]))
             and _is_allowed(entry[2])
             for entry in journal["files"]
         )
@@ -173,7 +173,8 @@ def _checked(journal: Any, path: Path) -> dict[str, Any]:
     return journal
 
 
-def _is_bare(name: Any) -> bool:
+def is_file_name(name: Any) -> bool:
+    """Whether this names one file in a folder, and neither leads elsewhere nor is our record."""
     return (
         isinstance(name, str)
         and name not in ("", ".", "..", JOURNAL_NAME)
@@ -186,5 +187,5 @@ def _is_allowed(name: Any) -> bool:
         return False
     parts = name.split("/")
     if len(parts) == 3:
-        return parts[0] == ".." and _is_bare(parts[1]) and _is_bare(parts[2])
-    return len(parts) == 1 and _is_bare(name)
+        return parts[0] == ".." and is_file_name(parts[1]) and is_file_name(parts[2])
+    return len(parts) == 1 and is_file_name(name)

@@ -12,6 +12,7 @@ from __future__ import annotations
 import struct
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -24,8 +25,11 @@ from facelib.metadata import FaceMetadata, metadata_from_dict
 __all__ = [
     "decode_face",
     "embed_metadata",
+    "embed_values",
     "extract_metadata",
+    "jpeg_shape",
     "parse_header",
+    "parse_values",
     "read_face",
     "read_header",
     "read_metadata",
@@ -134,7 +138,12 @@ def embed_metadata(jpeg: bytes, metadata: FaceMetadata, name: str = "face") -> b
     Raises:
         FileFormatError: Not a JPEG, or the metadata needs more than one segment holds.
     """
-    payload = safe_pickle.dumps(metadata.to_dict())
+    return embed_values(jpeg, metadata.to_dict(), name)
+
+
+def embed_values(jpeg: bytes, values: dict[str, Any], name: str = "face") -> bytes:
+    """`embed_metadata` for DFL's dict as it is."""
+    payload = safe_pickle.dumps(values)
     if len(payload) > MAX_SEGMENT:
         raise FileFormatError(
             f"{name}: its face data needs {len(payload)} bytes, a JPEG segment holds {MAX_SEGMENT}; "
@@ -149,6 +158,25 @@ def embed_metadata(jpeg: bytes, metadata: FaceMetadata, name: str = "face") -> b
     return b"\xff\xd8" + b"".join(parts) + jpeg[segments[-1].end :]
 
 
+def parse_values(jpeg: bytes, name: str) -> tuple[tuple[int, int], dict[str, Any]]:
+    """(height, width) and DFL's dict as it is stored, unchecked; `jpeg` must reach to its pixels.
+
+    Raises:
+        FileFormatError: Not a JPEG, no face data in it, or damaged.
+    """
+    segments = _segments(jpeg, name)
+    return _shape(jpeg, segments, name), _values(jpeg, segments, name)
+
+
+def jpeg_shape(jpeg: bytes, name: str) -> tuple[int, int]:
+    """(height, width) as the head of any JPEG says.
+
+    Raises:
+        FileFormatError: Not a JPEG, or damaged.
+    """
+    return _shape(jpeg, _segments(jpeg, name), name)
+
+
 def extract_metadata(jpeg: bytes, name: str) -> FaceMetadata:
     """The metadata in a JPEG's bytes; of several, the last.
 
@@ -159,13 +187,17 @@ def extract_metadata(jpeg: bytes, name: str) -> FaceMetadata:
 
 
 def _metadata(jpeg: bytes, segments: list[_Segment], name: str) -> FaceMetadata:
+    return metadata_from_dict(_values(jpeg, segments, name), name)
+
+
+def _values(jpeg: bytes, segments: list[_Segment], name: str) -> dict[str, Any]:
     payloads = [jpeg[s.content : s.end] for s in segments if s.marker == _APP15]
     values = safe_pickle.loads(payloads[-1], name) if payloads else {}
     if not isinstance(values, dict):
         raise FileFormatError(f"{name}: its face data is a {type(values).__name__}, not a dict")
     if not values:
         raise FileFormatError(f"{name}: holds no face data; only images from 'extract' are aligned faces")
-    return metadata_from_dict(values, name)
+    return values
 
 
 def _shape(jpeg: bytes, segments: list[_Segment], name: str) -> tuple[int, int]:

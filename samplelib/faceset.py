@@ -33,6 +33,7 @@ _SHOWN_REASONS = 3
 _FARTHEST_POINT = 1e6  # pixels; also false for what is not a number
 # Numbers that meant other face types in paks of early 2020; the JPEG inside says it by name.
 _AMBIGUOUS_NUMBERS = frozenset({4, 5, 6})
+_ROW_KEYS = ("filename", "face_type", "shape", "landmarks", "eyebrows_expand_mod", "source_filename")
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -182,7 +183,7 @@ def _usable_landmarks(landmarks: Any, size: tuple[int, int], name: str) -> np.nd
 
 
 def _open_pak(pak: Path, progress: ScanProgress | None, workers: int) -> list[Found]:
-    entries = read_pak_table(pak)
+    entries = read_pak_table(pak, _slim)
     doubtful = _doubtful_numbers(pak, entries)
 
     def work(entry: PakEntry) -> Found:
@@ -193,6 +194,15 @@ def _open_pak(pak: Path, progress: ScanProgress | None, workers: int) -> list[Fo
             return name, f"{name}: {err}" if not isinstance(err, SwapError) else str(err)
 
     return _in_parallel(work, entries, progress, workers)
+
+
+def _slim(row: dict[str, Any]) -> dict[str, Any]:
+    """What a sample needs of a row: the rest of 100,000 rows would fill the memory."""
+    kept = {key: row[key] for key in _ROW_KEYS if key in row}
+    points = kept.get("landmarks")
+    if isinstance(points, np.ndarray):
+        kept["landmarks"] = points.astype(np.float32)
+    return {**kept, "has_xseg": row.get("xseg_mask_compressed") is not None}
 
 
 def _packed_sample(pak: Path, entry: PakEntry, name: str, doubtful: frozenset[int]) -> FaceSample:
@@ -213,7 +223,7 @@ def _packed_sample(pak: Path, entry: PakEntry, name: str, doubtful: frozenset[in
         size=size,
         landmarks=_usable_landmarks(row["landmarks"], size, name),
         eyebrows_expand_mod=float(row.get("eyebrows_expand_mod") or 1.0),
-        has_xseg=row.get("xseg_mask_compressed") is not None,
+        has_xseg=row["has_xseg"],
         source_filename=None if source is None else str(source),
     )
 

@@ -1,0 +1,37 @@
+"""Many small jobs in threads, with results in order and only a few in memory."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import TypeVar
+
+from core.system import cpu_count
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+
+def map_in_order(
+    function: Callable[[Item], Result], items: Iterable[Item], workers: int | None = None
+) -> Iterator[Result]:
+    """`map` by threads that stay only a little ahead of who takes the results.
+
+    Args:
+        function: Called in the threads; what it raises is raised when its result is due.
+        items: Taken one by one as room is made.
+        workers: Threads; by default one for each processor and one more, which waits for the disk.
+    """
+    workers = workers or cpu_count() + 1
+    waiting: deque[Future[Result]] = deque()
+    pool = ThreadPoolExecutor(workers)
+    try:
+        for item in items:
+            waiting.append(pool.submit(function, item))
+            if len(waiting) > 4 * workers:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
