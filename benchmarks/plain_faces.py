@@ -111,8 +111,12 @@ class PlainS3fd:
         small = cv2.resize(
             image[:, :, ::-1], (int(width / scale), int(height / scale)), interpolation=cv2.INTER_LINEAR
         )
-        outputs = [out.numpy()[0] for out in self._run(tf.constant(small[None].astype(np.float32)))]
-        return image_rects(refine(outputs), scale)
+        outputs = self.outputs(small[None].astype(np.float32))
+        return image_rects(refine([output[0] for output in outputs]), scale)
+
+    def outputs(self, picture: np.ndarray) -> list[np.ndarray]:
+        """The network's 12 outputs for a picture (1, H, W, 3) float32 RGB in [0, 255]."""
+        return [output.numpy() for output in self._run(tf.constant(picture))]
 
 
 def refine(outputs: Sequence[np.ndarray]) -> list[Rect]:
@@ -200,13 +204,17 @@ class PlainFan:
                 found[number] = transform_points(self._average(face, inner[0], moves), matrix, inverse=True)
         return found
 
+    def heatmaps(self, crop: np.ndarray) -> np.ndarray:
+        """(1, 68, 64, 64) float32 of a crop (1, 256, 256, 3) float32 RGB in [0, 1]."""
+        return self._run(tf.constant(crop)).numpy()
+
     def _average(self, image: np.ndarray, rect: Rect, moves: Sequence[tuple[int, int]]) -> np.ndarray:
         scale = (rect[2] - rect[0] + rect[3] - rect[1]) / 195
         results = []
         for move_x, move_y in moves:
             centre = ((rect[0] + rect[2]) / 2 + move_x, (rect[1] + rect[3]) / 2 + move_y)
             crop = cut(image, centre, scale)[:, :, ::-1].astype(np.float32) / np.float32(255)
-            heatmaps = self._run(tf.constant(crop[None])).numpy()[0]
+            heatmaps = self.heatmaps(crop[None])[0]
             results.append(np.array([decode_one(heatmap, centre, scale) for heatmap in heatmaps]))
         return np.mean(results, axis=0)
 
