@@ -170,7 +170,7 @@ def _read(path: Path, header: dict[str, Any], source: Source) -> Scan:
                 same = entry["scan"] == header
                 if not same:
                     break
-            elif isinstance(entry.get("frame"), str) and entry.get("stamp") == source.stamp(entry["frame"]):
+            elif _is_good(entry) and entry.get("stamp") == source.stamp(entry["frame"]):
                 scan.offsets[entry["frame"]] = offset
             elif isinstance(entry.get("end"), int):
                 scan.end = entry["end"]
@@ -185,9 +185,20 @@ def _entry(line: bytes) -> dict[str, Any]:
     """The object of a line; empty where it was cut off."""
     try:
         entry = json.loads(line)
-    except ValueError:
+    except (ValueError, RecursionError):
         return {}
     return entry if isinstance(entry, dict) else {}
+
+
+def _is_good(entry: dict[str, Any]) -> bool:
+    """Whether it is a frame's line whose content can be used."""
+    if not isinstance(entry.get("frame"), str):
+        return False
+    try:
+        decode_entry(entry)
+    except (KeyError, TypeError, ValueError):
+        return False
+    return True
 
 
 def encode_entry(name: str, seen: Seen, stamp: list[int] | None) -> dict[str, Any]:
