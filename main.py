@@ -14,8 +14,10 @@ from core.errors import SwapError
 COMMANDS = {
     "videoed": "cut videos into frames and make videos of frames",
     "extract": "find, align and save the faces of a folder of frames",
+    "sort": "sort faces by sharpness, pose, likeness and more, and rename them in that order",
     "train": "train a model on two facesets",
     "merge": "put the predicted face into every frame",
+    "util": "pack, unpack, rename, debug and mask pictures, metadata of a folder of aligned faces",
     "weights": "list, fetch and import the weights of pretrained networks",
     "demo": "the whole job in one command, on two clips or on two drawn people",
 }

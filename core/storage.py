@@ -27,16 +27,21 @@ def naming(path: Path) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def replacing(path: Path) -> Iterator[Path]:
-    """Give a temporary path to write; it takes the place of `path` only if the block succeeds."""
+def replacing(path: Path, durable: bool = True) -> Iterator[Path]:
+    """Give a temporary path to write; it takes the place of `path` only if the block succeeds.
+
+    Without `durable` the content is left to the system to write in time: for many files that can be made
+    again, and are synced together before what they were made from goes (see `sync_everything`).
+    """
     path = Path(path)
     # The suffix stays last: encoders choose their format by it.
     temporary = path.with_name(f".{os.getpid()}-{threading.get_ident()}.{path.name}")
     try:
         with naming(path):
             yield temporary
-            with temporary.open("rb+") as file:
-                os.fsync(file.fileno())  # else a power cut can leave the new name without its content
+            if durable or not hasattr(os, "sync"):
+                with temporary.open("rb+") as file:
+                    os.fsync(file.fileno())  # else a power cut can leave the new name without its content
             os.replace(temporary, path)
     except OSError as err:
         if err.filename == str(temporary):
@@ -72,9 +77,9 @@ def _is_alive(process_id: int) -> bool:
     return True
 
 
-def write_bytes(path: Path, data: bytes) -> None:
-    """Replace the content of `path` with `data`, whole or not at all."""
-    with replacing(path) as temporary:
+def write_bytes(path: Path, data: bytes, durable: bool = True) -> None:
+    """Replace the content of `path` with `data`, whole or not at all; `durable` as in `replacing`."""
+    with replacing(path, durable) as temporary:
         temporary.write_bytes(data)
 
 
@@ -100,6 +105,12 @@ def read_json(path: Path) -> Any:
         raise FileFormatError(
             f"{path}: not a JSON file ({err}); it was damaged or is of another kind"
         ) from err
+
+
+def sync_everything() -> None:
+    """Have all that was written reach the disk; where the system cannot, `replacing` did already."""
+    if hasattr(os, "sync"):
+        os.sync()
 
 
 def sync_directory(path: Path) -> None:

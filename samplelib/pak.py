@@ -26,6 +26,8 @@ SAMPLE_TYPE = ("samplelib.Sample", "SampleType")
 FACE_TYPE = ("facelib.FaceType", "FaceType")
 _ENUMS = {SAMPLE_TYPE: int, FACE_TYPE: int}
 
+Tell = Callable[[str, int], None]  # called for each face: what was done with it, and to how many it will be
+
 
 @dataclass(frozen=True, slots=True)
 class PakEntry:
@@ -69,6 +71,10 @@ def read_pak_table(path: Path, keep: Callable[[dict[str, Any]], Any] = dict) -> 
         PakEntry(row, start + offset, length)
         for row, offset, length in zip(rows, offsets.tolist(), lengths.tolist())
     ]
+
+
+def tell_nobody(what: str, total: int) -> None:
+    """A `Tell` that does nothing."""
 
 
 def read_packed(file: Any, entry: PakEntry, name: str) -> bytes:
