@@ -1,6 +1,6 @@
 """Measure faces on real pictures: detection on clips, 68 points against known ones, counts on group photos.
 
-    python benchmarks/faces.py [--data ../shared/data] [--detector auto] [--every 1]
+    python benchmarks/faces.py [--data ../shared/data] [--detector auto] [--landmarker auto] [--every 1]
 
 Goals: exactly one face in 99 % of the frames of person_a and person_b and in 95 % of distant_c, none in a
 wrong place; on landmarks68 all 18 faces, none false, and a median error of at most 5 % of the outer-eye
@@ -37,13 +37,14 @@ def main() -> int:
     parser.add_argument(
         "--data", type=Path, default=ROOT.parent / "shared" / "data", help="folder of the real data"
     )
-    parser.add_argument("--detector", default="auto", help="auto, blazeface or mtcnn")
+    parser.add_argument("--detector", default="auto", help="as `extract` takes it")
+    parser.add_argument("--landmarker", default="auto", help="as `extract` takes it")
     parser.add_argument("--every", type=int, default=1, help="look at every n-th frame of the clips")
     args = parser.parse_args()
     if not args.data.is_dir():
         print(f"{args.data}: the real data is not here; give its folder with --data", file=sys.stderr)
         return 1
-    pipeline = Pipeline(args.detector)
+    pipeline = Pipeline(args.detector, args.landmarker)
     print(f"pipeline {pipeline.name}")
     good = [measure_clip(pipeline, args.data / "clips" / f"{name}.mp4", goal, args.every)
             for name, goal in CLIPS.items()]  # fmt: skip

@@ -199,9 +199,9 @@ def _in_groups(
             return name, err
 
     with _workers(threads) as pool, _workers(1) as network, _tuned_for_threads():
-        images = _ahead(pool, read, frames, GROUP)
+        images = _ahead(pool, read, frames, threads)
         groups = _ahead(network, look, _grouped(images), 1)
-        yield from _ahead(pool, finished, (looked for group in groups for looked in group), GROUP)
+        yield from _ahead(pool, finished, (looked for group in groups for looked in group), threads)
 
 
 _Looked = tuple[str, "np.ndarray | SampleError", list[DetectedFace]]

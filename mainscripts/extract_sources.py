@@ -178,6 +178,8 @@ class VideoSource:
         from core.video.extraction import Request
 
         self._info = video.probe(require_file(resolve_wildcard(path), "the video"))
+        if self._info.colour.is_hdr:
+            print("This is an HDR video: its faces look flat, as its frames in pictures do.")
         self._fps = fps
         request = asdict(Request.of(self._info.path, fps, ".png"))
         del request["suffix"]

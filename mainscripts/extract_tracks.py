@@ -189,6 +189,8 @@ def _cut(job: Job, plan: Plan, scan: Scan) -> None:
             for name in missing:
                 if not plan.faces.get(name):
                     job.settle(name, (), progress, prints[name])
+        if all(name in job.done for name in scan.offsets):
+            return  # a video need not be decoded for nothing
         frames = job.source.frames({*job.done, *scan.failed})
         results = map_frames(frames, work, job.source.ahead)
         with contextlib.closing(results):
