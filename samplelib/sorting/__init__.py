@@ -1,0 +1,1 @@
+"""Sorting a folder of faces: what is measured, orders, the choice of the best, and safe renaming."""
