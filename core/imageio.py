@@ -24,16 +24,25 @@ def read_image(path: Path) -> np.ndarray:
     Raises:
         FileFormatError: The file cannot be opened or decoded.
     """
+    return to_uint8(read_deep_image(path))
+
+
+def read_deep_image(path: Path) -> np.ndarray:
+    """Read an image file with all its bits: as `read_image`, but uint16 and float stay what they are."""
     path = Path(path)
     try:
         data = path.read_bytes()  # not cv2.imread: it trips on non-Latin paths under Windows
     except OSError as err:
         raise FileFormatError(f"{path}: cannot be read ({err.strerror})") from err
-    return decode_image(data, str(path))
+    return _decode(data, str(path))
 
 
 def decode_image(data: bytes, name: str) -> np.ndarray:
     """Decode the bytes of an image file; see `read_image`. `name` is for the message."""
+    return to_uint8(_decode(data, name))
+
+
+def _decode(data: bytes, name: str) -> np.ndarray:
     if not data:
         raise FileFormatError(f"{name}: the file is empty; make it again")
     if _is_cut_short(data):
@@ -46,7 +55,24 @@ def decode_image(data: bytes, name: str) -> np.ndarray:
         raise FileFormatError(f"{name}: cannot be decoded ({err.err}); make it again") from err
     if image is None:
         raise FileFormatError(f"{name}: not an image; make it again")
-    return to_uint8(image)
+    return image
+
+
+def with_depth_of(image: np.ndarray, before: np.ndarray, deep: np.ndarray) -> np.ndarray:
+    """An edit of an 8-bit picture, carried over to the 16-bit picture that it was made of.
+
+    What the edit left alone keeps all its bits; elsewhere its change is added, in steps of 8 bits.
+
+    Args:
+        image: (H, W, 3) uint8, `before` edited.
+        before: (H, W, 3) uint8, `to_uint8(deep)`.
+        deep: (H, W, 3) uint16.
+
+    Returns:
+        (H, W, 3) uint16 that `to_uint8` makes `image` of again.
+    """
+    change = (image.astype(np.int32) - before) * 257
+    return np.clip(deep + change, 0, 65535).astype(np.uint16)
 
 
 def to_uint8(image: np.ndarray) -> np.ndarray:
@@ -59,11 +85,11 @@ def to_uint8(image: np.ndarray) -> np.ndarray:
 
 
 def encode_image(suffix: str, image: np.ndarray, quality: int | None = None) -> bytes:
-    """Encode (H, W), (H, W, 1) or (H, W, 3) uint8 as the format of `suffix`.
+    """Encode (H, W), (H, W, 1) or (H, W, 3) uint8 (PNG and TIFF: uint16, too) as the format of `suffix`.
 
     Args:
         suffix: `.png`, `.jpg`, `.tif` and so on.
-        image: uint8, BGR or grey.
+        image: BGR or grey.
         quality: JPEG 1..100 (default 95); for PNG the compression 0..9 (default 1, which is fast).
 
     Raises:

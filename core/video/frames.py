@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 AHEAD = 4  # frames decoded before they are asked for: bounded, a 4K frame takes 25 MB
 WORKERS = 2
+PNG_START = b"\x89PNG\r\n\x1a\n"
 
 
 def require_images(folder: Path, what: str) -> list[Path]:
@@ -54,8 +55,8 @@ def check_sizes(images: Sequence[Path]) -> None:
             raise _odd_size(path, size, images[0], first)
 
 
-def read_frames(images: Sequence[Path]) -> Iterator[np.ndarray]:
-    """Yield each image as (H, W, 3) uint8 BGR, all of the size of the first.
+def read_frames(images: Sequence[Path], deep: bool = False) -> Iterator[np.ndarray]:
+    """Yield each image as (H, W, 3) BGR, all of the size of the first: uint8, or uint16 with `deep`.
 
     Raises:
         FileFormatError: An image cannot be decoded.
@@ -63,13 +64,14 @@ def read_frames(images: Sequence[Path]) -> Iterator[np.ndarray]:
     """
     from core.imageio import read_image
 
+    read = _read_uint16 if deep else read_image
     first: tuple[int, int] | None = None
     waiting: deque = deque()
     with ThreadPoolExecutor(WORKERS) as pool:
         try:
             for position in range(len(images)):
                 while len(waiting) < AHEAD and position + len(waiting) < len(images):
-                    waiting.append(pool.submit(read_image, images[position + len(waiting)]))
+                    waiting.append(pool.submit(read, images[position + len(waiting)]))
                 frame = waiting.popleft().result()
                 size = frame.shape[1], frame.shape[0]
                 first = first or size
@@ -79,6 +81,25 @@ def read_frames(images: Sequence[Path]) -> Iterator[np.ndarray]:
         finally:
             for future in waiting:
                 future.cancel()
+
+
+def _read_uint16(path: Path) -> np.ndarray:
+    import numpy as np
+
+    from core.imageio import read_deep_image, to_uint8
+
+    image = read_deep_image(path)
+    return image if image.dtype == np.uint16 else to_uint8(image).astype(np.uint16) * 257
+
+
+def is_deep(path: Path) -> bool:
+    """Whether an image has 16 bits for each channel (PNG; others are taken as 8-bit), by its header."""
+    try:
+        with path.open("rb") as file:
+            head = file.read(25)
+    except OSError:
+        return False
+    return head.startswith(PNG_START) and head[24:] == b"\x10"  # of IHDR: width, height, depth
 
 
 def _odd_size(path: Path, size: tuple[int, int], reference: Path, wanted: tuple[int, int]) -> SampleError:

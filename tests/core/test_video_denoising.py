@@ -1,13 +1,15 @@
 from __future__ import annotations
 
+import cv2
 import numpy as np
 import pytest
 
 from core.errors import SampleError
-from core.imageio import read_image, write_image
+from core.imageio import read_deep_image, read_image, write_image
 from core.paths import list_images
 from core.video import denoise, unfinished_run
-from core.video.denoising import LOG
+from core.video.denoising import LOG, unfinished_method
+from core.video.temporal import measure_noise
 
 
 def noisy_frames(folder, count=10, suffix=".png", shape=(48, 64)):
@@ -108,3 +110,80 @@ def test_a_damaged_frame_is_named_and_the_rest_can_go_on(tmp_path):
     factor, done = unfinished_run(images)
     denoise(images, factor or 7, done)
     assert unfinished_run(images) == (0, 0)
+
+
+def moving_frames(folder, count=12, noise=8.0, deep=False, seed=2):
+    """A textured square that slides over a textured ground, noisy; and the frames without noise."""
+    rng = np.random.default_rng(seed)
+    folder.mkdir()
+    ground = cv2.GaussianBlur(rng.normal(0, 1, (96, 128, 3)), (0, 0), 3)
+    ground = 120 + 40 * ground / np.abs(ground).max()
+    square = cv2.GaussianBlur(rng.normal(0, 1, (32, 32, 3)), (0, 0), 1.5)
+    square = 150 + 80 * square / np.abs(square).max()
+    clean = []
+    for number in range(count):
+        picture = ground.copy()
+        picture[30:62, 10 + 5 * number : 42 + 5 * number] = square
+        clean.append(picture)
+        noisy = np.clip(picture + rng.normal(0, noise, picture.shape), 0, 255)
+        image = np.rint(noisy * 257).astype(np.uint16) if deep else np.rint(noisy).astype(np.uint8)
+        write_image(folder / f"{number + 1:05}.png", image)
+    return list_images(folder), clean
+
+
+def test_following_the_motion_takes_noise_and_leaves_no_ghost(tmp_path):
+    images, clean = moving_frames(tmp_path / "f")
+    denoise(images, 7, method="motion")
+    result = read_image(images[6]).astype(float)
+    moving = np.s_[32:60, 42:70]
+    error = result - clean[6]
+    assert np.std(error) < 0.6 * 8
+    assert np.std(error[moving]) < 0.75 * 8  # the sliding square: no trail of it, and it gains, too
+    behind = np.s_[30:62, 30:39]  # where it was two frames ago
+    assert np.abs(error[behind].mean((0, 1))).max() < 2
+    assert sorted(p.name for p in (tmp_path / "f").iterdir()) == [p.name for p in images]
+
+
+def test_a_stopped_motion_run_comes_to_the_very_same_frames(tmp_path, monkeypatch):
+    from core import storage
+
+    whole, _ = moving_frames(tmp_path / "whole")
+    denoise(whole, 7, method="motion")
+    images, _ = moving_frames(tmp_path / "stopped")
+    write, written = storage.write_bytes, []
+
+    def stop(path, data):
+        if len(written) == 5:
+            raise KeyboardInterrupt
+        write(path, data)
+        written.append(path)
+
+    monkeypatch.setattr(storage, "write_bytes", stop)
+    with pytest.raises(KeyboardInterrupt):
+        denoise(images, 7, method="motion")
+    monkeypatch.undo()
+    assert unfinished_run(images) == (7, 5) and unfinished_method(images) == "motion"
+    denoise(images, 7, 5, method="motion")
+    for ours, path in zip(images, whole, strict=True):
+        assert ours.read_bytes() == path.read_bytes()
+    assert not (tmp_path / "stopped" / ".denoise").exists()
+
+
+@pytest.mark.parametrize("method", ["hqdn3d", "motion"])
+def test_deep_frames_stay_deep(tmp_path, method):
+    images, clean = moving_frames(tmp_path / "f", 5, deep=True)
+    denoise(images, 7, method=method)
+    result = read_deep_image(images[3])
+    assert result.dtype == np.uint16 and (result % 257 != 0).mean() > 0.9
+    assert np.std(result / 257 - clean[3]) < 7.5
+
+
+def test_the_noise_is_measured_whatever_its_grain(tmp_path):
+    rng = np.random.default_rng(0)
+    ground = cv2.GaussianBlur(rng.normal(0, 1, (120, 160)), (0, 0), 3)
+    ground = 120 + 60 * (ground / np.abs(ground).max())[..., None].repeat(3, axis=2)
+    for grain in (0.0, 1.0):
+        noise = rng.normal(0, 1, (6, *ground.shape))
+        noise = np.stack([cv2.GaussianBlur(n, (0, 0), grain) for n in noise]) if grain else noise
+        frames = np.clip(ground + 8 * noise / noise.std(), 0, 255).astype(np.uint8)
+        assert measure_noise(6, frames.__getitem__) == pytest.approx(8, rel=0.25)
