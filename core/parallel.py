@@ -14,7 +14,10 @@ Result = TypeVar("Result")
 
 
 def map_in_order(
-    function: Callable[[Item], Result], items: Iterable[Item], workers: int | None = None
+    function: Callable[[Item], Result],
+    items: Iterable[Item],
+    workers: int | None = None,
+    ahead: int | None = None,
 ) -> Iterator[Result]:
     """`map` by threads that stay only a little ahead of who takes the results.
 
@@ -22,14 +25,16 @@ def map_in_order(
         function: Called in the threads; what it raises is raised when its result is due.
         items: Taken one by one as room is made.
         workers: Threads; by default one for each processor and one more, which waits for the disk.
+        ahead: Items taken beyond the one whose result is due; by default four for each thread.
     """
     workers = workers or cpu_count() + 1
+    ahead = 4 * workers if ahead is None else ahead
     waiting: deque[Future[Result]] = deque()
     pool = ThreadPoolExecutor(workers)
     try:
         for item in items:
             waiting.append(pool.submit(function, item))
-            if len(waiting) > 4 * workers:
+            if len(waiting) > ahead:
                 yield waiting.popleft().result()
         while waiting:
             yield waiting.popleft().result()
