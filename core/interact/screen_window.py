@@ -181,21 +181,29 @@ class _Window:
             has_wheel = has_wheel or self.wheel.attach()
             for turn in self.wheel.turns():
                 self.on_mouse(self.cv2.EVENT_MOUSEWHEEL, *self.last_xy, turn, None)
-            try:
-                while True:
-                    frame = self.frames.get_nowait()
-                    if frame is None:
-                        return
-                    self.cv2.imshow(self.title, frame[0])
-                    if frame[1]:
-                        self.cv2.setWindowTitle(self.title, f"{self.title}  {frame[1]}")
-                    shown = time.monotonic()
-            except queue.Empty:
-                self.on_key(self.cv2.waitKeyEx(POLL_MS))
+            frames = self.waiting_frames()
+            if None in frames:
+                return
+            if frames:
+                image, caption = frames[-1]
+                self.cv2.imshow(self.title, image)
+                if caption:
+                    self.cv2.setWindowTitle(self.title, f"{self.title}  {caption}")
+                shown = time.monotonic()
+            # keys and the mouse are heard only in here, so also while frame follows frame
+            self.on_key(self.cv2.waitKeyEx(1 if frames else POLL_MS))
             # some window managers map the window late; it is not "closed" in its first second
             settled = time.monotonic() - shown > 1.0
             if settled and self.cv2.getWindowProperty(self.title, self.cv2.WND_PROP_VISIBLE) < 1:
                 return
+
+    def waiting_frames(self) -> list[tuple[np.ndarray, str] | None]:
+        """The frames that came since the last call; None among them when no more will come."""
+        frames = []
+        with contextlib.suppress(queue.Empty):
+            while True:
+                frames.append(self.frames.get_nowait())
+        return frames
 
     def on_key(self, code: int) -> None:
         if code < 0:
