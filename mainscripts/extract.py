@@ -164,7 +164,9 @@ def _work(job: Job) -> None:
         remove_leavings(require_writable_folder(job.debug, "the folder of debug pictures"))
     if job.options.by_hand or job.options.manual_fix:
         from mainscripts import extract_by_hand
+        from mainscripts.extract_manual import check_screen
 
+        check_screen(job.screen)  # not after the search
     if job.options.by_hand:
         extract_by_hand.run(job)
         return

@@ -92,8 +92,10 @@ def _write(job: Job, frame: Frame, face: DetectedFace | None, target: Target, pr
     """Write the face of a frame, or that it has none, in place of those it had."""
     from mainscripts.extract_frames import write_faces
 
+    faces: tuple[str, ...] | SampleError = ()
     try:
-        faces = write_faces(frame.name, frame.read(), [face] if face else [], target)
+        if face is not None or target.debug is not None:
+            faces = write_faces(frame.name, frame.read(), [face] if face else [], target)
     except SampleError as err:
         faces = err
     job.before[frame.name] = [*job.before.get(frame.name, []), *job.done.get(frame.name, [])]

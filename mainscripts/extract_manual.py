@@ -11,27 +11,22 @@ import queue
 import sys
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Container, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Protocol
 
 import numpy as np
 
 from core.errors import SampleError, UsageError
-from core.imageio import read_image
 from core.interact.screen import ClosedEvent, Screen, has_display, open_screen
 from mainscripts.extract_manual_session import ManualSession
 from mainscripts.extract_manual_types import LandmarkRequest, ManualResult
 
 __all__ = [
-    "FileFrame",
     "FrameSource",
     "ManualResult",
     "RectLandmarker",
-    "frames_without_debug",
-    "frames_without_face",
+    "check_screen",
     "open_manual_screen",
     "run_manual",
 ]
@@ -60,64 +55,31 @@ class RectLandmarker(Protocol):
         """(68, 2) float32 in pixels of the image, or None where there are none."""
 
 
-@dataclass(frozen=True)
-class FileFrame:
-    """A frame in an image file."""
-
-    path: Path
-
-    @property
-    def name(self) -> str:
-        return self.path.name
-
-    def read(self) -> np.ndarray:
-        return read_image(self.path)
-
-
-def open_manual_screen(kind: str, say: Callable[[str], None] = print) -> Screen:
-    """The window or page of manual extraction.
+def check_screen(kind: str) -> None:
+    """Whether there will be a window or a page, asked before long work that ends in marking by hand.
 
     Raises:
         UsageError: There is none, or nobody to tell its address to.
     """
     if kind == "none":
         raise UsageError(
-            "--screen none: nobody can mark faces by hand without a screen; use window or browser"
+            "--screen none: faces cannot be marked by hand without a screen; use window or browser"
         )
     watched = any(stream is not None and stream.isatty() for stream in (sys.stdin, sys.stdout))
     if kind == "auto" and not has_display() and not watched:
         raise UsageError(
             "manual extraction: there is no display and no terminal here; --screen browser serves a page"
         )
-    return open_screen(kind, "Manual pass", needed=True, say=say)
 
 
-def frames_without_face(frames: Sequence[Path], done: Mapping[str, Sequence[str]]) -> list[Path]:
-    """The frames that were extracted and gave no face: what `--manual-fix` shows.
-
-    Args:
-        frames: All of them.
-        done: Names of the faces by the name of their frame, of the frames that are finished.
-    """
-    return [frame for frame in frames if frame.name in done and not done[frame.name]]
-
-
-def frames_without_debug(frames: Sequence[Path], debug: Path) -> list[Path]:
-    """The frames whose debug picture the user deleted: what `--manual-output-debug-fix` shows.
-
-    Args:
-        frames: All of them.
-        debug: Folder with `<frame's stem>.jpg`.
+def open_manual_screen(kind: str, say: Callable[[str], None] = print) -> Screen:
+    """The window or page of manual extraction.
 
     Raises:
-        UsageError: It is not there or holds no pictures, so that nothing can have been deleted from it.
+        UsageError: There is none; see `check_screen`.
     """
-    from core.paths import list_images
-
-    pictures: Container[str] = {path.stem for path in list_images(debug)} if debug.is_dir() else ()
-    if not pictures:
-        raise UsageError(f"{debug}: no debug pictures in this folder; extract with --output-debug first")
-    return [frame for frame in frames if frame.stem not in pictures]
+    check_screen(kind)
+    return open_screen(kind, "Manual pass", needed=True, say=say)
 
 
 def run_manual(

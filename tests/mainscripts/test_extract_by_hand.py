@@ -60,6 +60,7 @@ def act(monkeypatch):
 
     def begin(*events) -> Hand:
         hand = Hand(*events)
+        monkeypatch.setattr(extract_manual, "check_screen", lambda kind: None)
         monkeypatch.setattr(extract_manual, "open_manual_screen", lambda kind: hand)
         return hand
 
@@ -137,7 +138,7 @@ def test_frames_whose_debug_pictures_were_deleted_are_marked_again(frames, act):
 
 
 def test_debug_fix_needs_debug_pictures(frames, capsys):
-    assert extract(frames, "--manual-output-debug-fix") == 1
+    assert extract(frames, "--manual-output-debug-fix", "--screen", "browser") == 1
     assert "--output-debug" in capsys.readouterr().err
 
 
@@ -158,5 +159,6 @@ def test_a_video_can_be_marked_too(tmp_path, act):
 
 
 def test_no_screen_is_told_before_anything_is_loaded(frames, capsys):
-    assert extract(frames, "--detector", "manual", "--screen", "none") == 2
-    assert "screen" in capsys.readouterr().err
+    for flags in (["--detector", "manual"], ["--detector", "blazeface", "--manual-fix"]):
+        assert extract(frames, *flags, "--screen", "none") == 2
+        assert "screen" in capsys.readouterr().err

@@ -9,14 +9,10 @@ import numpy as np
 import pytest
 
 from core.errors import SampleError, UsageError
-from core.imageio import write_image
 from core.interact.screen import ClosedEvent, KeyEvent, MouseEvent, NullScreen
 from facelib.mean_face import place_mean_face
 from mainscripts import extract_manual
 from mainscripts.extract_manual import (
-    FileFrame,
-    frames_without_debug,
-    frames_without_face,
     open_manual_screen,
     run_manual,
 )
@@ -153,27 +149,3 @@ def test_without_a_screen_there_is_one_clear_line(monkeypatch):
     monkeypatch.setattr("sys.stdin", None)
     with pytest.raises(UsageError, match="--screen browser"):
         open_manual_screen("auto")
-
-
-def test_which_frames_are_to_be_repaired(tmp_path):
-    paths = [tmp_path / f"{number}.png" for number in range(4)]
-    assert frames_without_face(paths, {"0.png": [], "1.png": ["1_0.jpg"], "3.png": []}) == [
-        paths[0],
-        paths[3],
-    ]
-    debug = tmp_path / "aligned_debug"
-    with pytest.raises(UsageError, match="--output-debug"):
-        frames_without_debug(paths, debug)
-    debug.mkdir()
-    for stem in "02":
-        write_image(debug / f"{stem}.jpg", np.zeros((8, 8, 3), np.uint8))
-    assert frames_without_debug(paths, debug) == [paths[1], paths[3]]
-
-
-def test_a_frame_in_a_file(tmp_path):
-    path = tmp_path / "a.png"
-    write_image(path, np.full((5, 7, 3), 9, np.uint8))
-    assert FileFrame(path).name == "a.png" and FileFrame(path).read().shape == (5, 7, 3)
-    path.write_bytes(b"no image")
-    with pytest.raises(SampleError, match="not an image"):
-        FileFrame(path).read()
