@@ -22,6 +22,11 @@ def list_images(folder: Path) -> list[Path]:
     return [Path(folder) / name for name in sorted(names)]
 
 
+def is_file_name(name: object) -> bool:
+    """Whether this is a text that names one file in a folder, and leads nowhere else."""
+    return isinstance(name, str) and name not in ("", ".", "..") and not any(sign in name for sign in "/\\\0")
+
+
 def require_folder(path: Path, what: str) -> Path:
     """`path` if it is a folder; `what` names its role in the message.
 

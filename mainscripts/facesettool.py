@@ -105,11 +105,15 @@ def _add_frames(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Do the action that was chosen; returns the exit code."""
     from core.paths import require_folder
+    from core.storage import remove_leavings
     from core.system import lower_priority
+    from mainscripts.sort_rename import settle
 
     folder = require_folder(args.input_dir, "the folder of aligned faces")
     prompter = get_prompter(args)
     lower_priority()
+    remove_leavings(folder)
+    settle(folder)
     if args.action == "enhance":
         from mainscripts.facesettool_enhance import enhance
 

@@ -26,9 +26,9 @@ def run(args: argparse.Namespace) -> int:
         UsageError: Nothing was asked for.
     """
     from core.paths import require_folder
-    from core.renaming import finish_renaming
     from core.storage import remove_leavings
     from core.system import lower_priority
+    from mainscripts.sort_rename import settle
 
     chosen = [action for name, (_, action) in ACTIONS.items() if getattr(args, name)]
     if not chosen:
@@ -37,8 +37,7 @@ def run(args: argparse.Namespace) -> int:
     prompter = get_prompter(args)
     lower_priority()
     remove_leavings(folder)
-    if finish_renaming(folder):
-        print("A renaming that was cut off has been finished.")
+    settle(folder)
     for action in chosen:
         action(folder, prompter)
     return 0

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
+import os
 from collections import defaultdict
-from collections.abc import Callable
-from pathlib import Path, PurePosixPath, PureWindowsPath
+from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import numpy as np
 
@@ -14,10 +16,12 @@ from core.errors import SampleError
 from core.imageio import encode_image
 from core.interact.progress import track
 from core.parallel import map_in_order
-from core.paths import list_images
-from core.renaming import is_file_name, rename_all
+from core.paths import is_file_name, list_images
+from mainscripts.sort_rename import alone_in, carry_out
 from mainscripts.util_skipped import show_left_alone
 from samplelib.face_values import read_or_reason
+from samplelib.sorting.journal import Journal, Move, folded
+from samplelib.sorting.names import Named, identify, mark_of, source_stem
 
 DEBUG_QUALITY, MASK_QUALITY = 50, 100
 OURS = ("_debug", "_mask")  # ends of the stems of pictures that these tools wrote
@@ -92,35 +96,69 @@ def _for_each_face(folder: Path, work: Callable[[Path], str | None], label: str,
 def recover_names(folder: Path) -> None:
     """Name every face after its frame again: `<frame's stem>_<k><suffix>`.
 
-    A face whose name is such a one keeps it; the others of its frame take the free numbers, in order. Debug
-    and mask pictures go along with their faces.
+    A face that had such a name before it was sorted gets that; the others of its frame take the free numbers,
+    in order. Debug and mask pictures go along with their faces. Renaming is `sort`'s: a kill loses nothing,
+    and the record of `extract` follows.
+
+    Raises:
+        SwapError: A sort is at work in the folder.
     """
-    paths = faces_in(folder)
-    kept = {path.name for path in list_images(folder)}
-    skipped: dict[str, str] = {}
-    by_frame: dict[str, list[Path]] = defaultdict(list)
-    for path, face in track(
-        map_in_order(lambda path: (path, read_or_reason(path)), paths), "Reading names", len(paths), "face"
-    ):
-        stem = face if isinstance(face, str) else source_stem(face.metadata.source_filename)
-        if isinstance(face, str) or stem is None:
-            skipped[path.name] = face if isinstance(face, str) else "does not say which frame it comes from"
-            continue
-        by_frame[stem].append(path)
-        kept.discard(path.name)
-    mapping: dict[str, str] = {}
-    for stem, faces in by_frame.items():
-        mapping.update(_names_of_frame(stem, faces, kept))
-    renamed = sum(old != new for old, new in mapping.items())
-    rename_all(folder, {**mapping, **_companions(mapping, kept)})
-    print(f"{renamed} faces renamed, {len(mapping) - renamed} had their names already")
+    faces, skipped = _named_faces(folder)
+    others = {path.name for path in list_images(folder)} - faces.keys()
+    goals = _names_of_frames(list(faces.values()), {folded(os.path.splitext(name)[0]) for name in others})
+    renamed = sum(old != new for old, new in goals.items())
+    if renamed:
+        marks = {name: mark_of(folder / name, faces[name].source) for name in goals}
+        goals |= _companions(goals, others)
+        moves = [Move(old, new, original=new, mark=marks.get(old, "")) for old, new in goals.items()]
+        with alone_in(folder):
+            for note in carry_out(
+                Journal(folder, folder.with_name(f"{folder.name}_trash"), moves, "recover")
+            ):
+                print(note)
+    print(f"{renamed} faces renamed, {len(faces) - renamed} had their names already")
     show_left_alone(skipped, "files left alone")
 
 
-def _companions(mapping: dict[str, str], others: set[str]) -> dict[str, str]:
+def _named_faces(folder: Path) -> tuple[dict[str, Named], dict[str, str]]:
+    """What is known of each face by its name, and why other files are left alone."""
+    paths, sources, skipped = faces_in(folder), {}, {}
+    found = map_in_order(lambda path: (path, read_or_reason(path)), paths)
+    for path, face in track(found, "Reading names", len(paths), "face"):
+        source = None if isinstance(face, str) else face.metadata.source_filename
+        stem = None if source is None else source_stem(source)
+        if stem is None or not is_file_name(stem) or stem.startswith("."):
+            skipped[path.name] = face if isinstance(face, str) else "does not say which frame it comes from"
+        else:
+            sources[path.name] = source
+    return identify(folder, sources), skipped
+
+
+def _names_of_frames(faces: list[Named], taken: set[str]) -> dict[str, str]:
+    """Old name to new; `taken` holds the folded stems of files that stay."""
+    result: dict[str, str] = {}
+    later = []
+    for face in faces:
+        frame = face.frame()
+        stem, suffix = source_stem(str(face.source)), os.path.splitext(face.name)[1]
+        name = None if frame is None else f"{stem}_{frame[1]}"
+        if name is None or folded(name) in taken:
+            later.append((face, stem, suffix))
+            continue
+        taken.add(folded(name))
+        result[face.name] = name + suffix
+    numbers: dict[str, Iterator[int]] = defaultdict(itertools.count)
+    for face, stem, suffix in later:
+        number = next(n for n in numbers[stem] if folded(f"{stem}_{n}") not in taken)
+        taken.add(folded(f"{stem}_{number}"))
+        result[face.name] = f"{stem}_{number}{suffix}"
+    return {face.name: result[face.name] for face in faces}
+
+
+def _companions(goals: dict[str, str], others: set[str]) -> dict[str, str]:
     """Renamings of the pictures that these tools wrote beside faces, where the new name is free."""
     found = {}
-    for old, new in mapping.items():
+    for old, new in goals.items():
         for end in OURS:
             name, goal = (f"{Path(face).stem}{end}.jpg" for face in (old, new))
             if old != new and name in others:
@@ -129,31 +167,3 @@ def _companions(mapping: dict[str, str], others: set[str]) -> dict[str, str]:
         for name in blocked:
             del found[name]
     return found
-
-
-def source_stem(source: str | None) -> str | None:
-    """The stem of a frame's stored name, which may be a path of any system; None if it is unusable."""
-    if source is None:
-        return None
-    stem = PurePosixPath(PureWindowsPath(source).name).stem
-    return stem if is_file_name(stem) and not stem.startswith(".") else None
-
-
-def _names_of_frame(stem: str, faces: list[Path], taken: set[str]) -> dict[str, str]:
-    names: dict[str, str] = {}
-    used = {name.rpartition(".")[0] for name in taken if name.startswith(f"{stem}_")}
-    rest = []
-    for path in faces:
-        number = path.stem.removeprefix(f"{stem}_") if path.stem.startswith(f"{stem}_") else ""
-        if number.isascii() and number.isdigit() and str(int(number)) == number and path.stem not in used:
-            names[path.name] = path.name
-            used.add(path.stem)
-        else:
-            rest.append(path)
-    number = 0
-    for path in rest:
-        while f"{stem}_{number}" in used:
-            number += 1
-        used.add(f"{stem}_{number}")
-        names[path.name] = f"{stem}_{number}{path.suffix}"
-    return names

@@ -10,8 +10,7 @@ from core.errors import FileFormatError, SwapError
 from core.interact.progress import Progress, track
 from core.interact.prompts import Prompter
 from core.parallel import map_in_order
-from core.paths import list_images
-from core.renaming import is_file_name
+from core.paths import is_file_name, list_images
 from mainscripts.util_faces import faces_in
 from mainscripts.util_skipped import show_left_alone
 from samplelib.face_values import read_or_reason

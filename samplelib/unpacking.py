@@ -8,7 +8,7 @@ from typing import Any, BinaryIO
 
 from core import storage
 from core.errors import SampleError
-from core.renaming import is_file_name
+from core.paths import is_file_name
 from facelib.face_jpeg import JPEG_SUFFIXES
 from samplelib.pak import PakEntry, Tell, read_packed, read_pak_table, tell_nobody
 
