@@ -1,0 +1,14 @@
+@echo off
+rem Save the source's metadata to meta.dat, before another program edits the pictures.
+rem Written by generate.py from scripts.toml: change it there.
+setlocal
+call "%~dp0setenv.bat" "4.2_data_src_util_faceset_metadata_save.sh" %*
+set "CODE=%ERRORLEVEL%"
+if not "%CODE%"=="0" goto end
+if defined HANDED_OVER goto end
+"%PYTHON%" "%REPO%\main.py" util --input-dir "%WORKSPACE%\data_src\aligned" --save-faceset-metadata %*
+set "CODE=%ERRORLEVEL%"
+if not "%CODE%"=="0" goto end
+:end
+if not defined FACELAB_NO_PAUSE pause
+exit /b %CODE%

@@ -1,0 +1,5 @@
+#!/usr/bin/env bash
+# Turn the destination's faceset.pak back into separate files.
+# Written by generate.py from scripts.toml: change it there.
+. "$(dirname "$(readlink -f "${BASH_SOURCE[0]}" 2>/dev/null || echo "${BASH_SOURCE[0]}")")/setenv.sh"
+"$PYTHON" "$REPO/main.py" util --input-dir "$WORKSPACE/data_dst/aligned" --unpack-faceset "$@"
