@@ -23,7 +23,9 @@ import numpy as np
 NEIGHBOURS, DENSEST = 0.25, 0.2  # shares of the faces
 SHAPE_DIMS = 24  # outputs that predict landmarks, at most; further components are a few hundredths of a pixel
 RIDGE = 0.03  # of the mean square of the features; prediction on held-back faces is flat from 0.001 to 0.1
-GAIN = 2.0  # deviation of the first output of each kind
+# Deviations of the first output of each kind. What the landmarks do not tell is partly the person's own, so
+# decoders that lean on it draw another person's face wrong.
+SHAPE_GAIN, REST_GAIN = 3.0, 0.5
 # weights of the landmarks: jaw points are the least exact, eyes move by fractions of a pixel
 LANDMARK_WEIGHTS = np.repeat([0.5, 1.0, 3.0, 1.5], [17, 19, 12, 20])
 
@@ -68,7 +70,7 @@ def usual_rows(features: np.ndarray) -> np.ndarray:
 def fit_bottleneck(src: PersonFeatures, dst: PersonFeatures, dims: int) -> tuple[np.ndarray, np.ndarray]:
     """Fit a dense layer to the landmarks and then to the principal components of two persons' faces.
 
-    A component of deviation s gets an output deviation of `GAIN * sqrt(s / s_max)`: halfway between keeping
+    A component of deviation s gets an output deviation of `gain * sqrt(s / s_max)`: halfway between keeping
     the proportions, which buries fine expression, and whitening, which lifts noise.
 
     Args:
@@ -113,7 +115,7 @@ def _fit_shapes(features: np.ndarray, shapes: np.ndarray, dims: int) -> np.ndarr
     weight = features.T @ np.linalg.solve(gram + RIDGE * mean_square * np.eye(len(gram)), wanted)
     spread, found = wanted.std(axis=0), (features @ weight).std(axis=0)
     keep = (found > 1e-9 * spread) & (spread > 0)
-    return weight[:, keep] * (GAIN * np.sqrt(spread / spread.max()) / found)[keep]
+    return weight[:, keep] * (SHAPE_GAIN * np.sqrt(spread / spread.max()) / found)[keep]
 
 
 def _fit_rest(features: np.ndarray, taken: np.ndarray, dims: int) -> np.ndarray:
@@ -127,6 +129,8 @@ def _fit_rest(features: np.ndarray, taken: np.ndarray, dims: int) -> np.ndarray:
     if not len(values):
         return np.zeros((features.shape[1], 0))
     deviation = np.sqrt(values / len(rest))
-    weight = rest.T @ (left / np.sqrt(values)) * (GAIN * np.sqrt(deviation[0] / deviation) / deviation[0])
+    weight = (
+        rest.T @ (left / np.sqrt(values)) * (REST_GAIN * np.sqrt(deviation[0] / deviation) / deviation[0])
+    )
     # a face's shape must not show in these outputs too, or it would speak twice
     return weight - taken @ np.linalg.lstsq(outputs, features @ weight, rcond=None)[0]

@@ -74,7 +74,7 @@ class Quick96(Model):
         rates = tf.constant([self.rate_scale * plan.rate, plan.encoder_share, plan.decay], tf.float32)
         names = [f"{name}_{side}{tail}" for side in ("src", "dst") for name, tail in BATCH_NAMES]
         arrays = [tf.constant(batch[name], tf.float32) for name in names]
-        src, dst = self._train(arrays, rates, keep)
+        src, dst = self._train(arrays, rates, keep, held=plan.encoder_share == 0.0)
         return {"src": float(src), "dst": float(dst)}
 
     def losses(self, arrays: list[tf.Tensor]) -> tuple[tf.Tensor, tf.Tensor]:
@@ -86,20 +86,21 @@ class Quick96(Model):
         return tuple(tf.split(tf.reduce_sum(tf.stack(list(terms.values())), axis=0), 2))
 
     def _train_graph(
-        self, arrays: list[tf.Tensor], rates: tf.Tensor, keep: tf.Tensor | None
+        self, arrays: list[tf.Tensor], rates: tf.Tensor, keep: tf.Tensor | None, held: bool
     ) -> tuple[tf.Tensor, tf.Tensor]:
-        weights = list(self._variables.values())
+        """One step; `held` leaves out what reads the face, and the time that its gradients would take."""
+        learnt = {path: w for path, w in self._variables.items() if not (held and path.startswith(READER))}
         with tf.GradientTape(watch_accessed_variables=False) as tape:
-            tape.watch(weights)
+            tape.watch(list(learnt.values()))
             src, dst = self.losses(arrays)
             total = tf.reduce_sum(src) + tf.reduce_sum(dst)  # DFL sums over the samples
             if self._scale is not None:
                 total *= self._scale.scale
-        gradients = tape.gradient(total, weights)
-        self._apply(gradients, rates, keep)
+        found = dict(zip(learnt, tape.gradient(total, list(learnt.values()))))
+        self._apply([found.get(path) for path in self._variables], rates, keep)
         return tf.reduce_mean(src), tf.reduce_mean(dst)
 
-    def _apply(self, gradients: list[tf.Tensor], rates: tf.Tensor, keep: tf.Tensor | None) -> None:
+    def _apply(self, gradients: list[tf.Tensor | None], rates: tf.Tensor, keep: tf.Tensor | None) -> None:
         if self._scale is None:
             self.optimizer.apply(gradients, rates[0], keep, rates[1], rates[2])
             return
@@ -108,7 +109,7 @@ class Quick96(Model):
         self._scale.adjust(finite)
 
     def _apply_finite(
-        self, gradients: list[tf.Tensor], rates: tf.Tensor, keep: tf.Tensor | None
+        self, gradients: list[tf.Tensor | None], rates: tf.Tensor, keep: tf.Tensor | None
     ) -> tf.Tensor:
         self.optimizer.apply(gradients, rates[0], keep, rates[1], rates[2])
         return tf.constant(True)

@@ -63,13 +63,13 @@ def _ramp(iteration: int, start: int, end: int) -> float:
     return min(1.0, max(0.0, (iteration - start) / (end - start)))
 
 
-# The fast schedule, by benchmarks/quality.py on two clips of 200 faces. Priming makes the code tell faces
-# apart from the start, and it must stay so until the decoders can read it: the encoder waits, then follows.
-# If it waits long, reconstructions get sharp sooner still, but the code keeps the two persons apart and
-# swaps dissolve.
+# The fast schedule, by benchmarks/quality.py on two clips of 200 faces. Priming makes the code tell
+# expressions, alike for both persons, and it must stay so until the decoders can read it: the encoder waits,
+# then follows slowly. If it follows from the start, the code drifts to what suits each person alone, and
+# swaps lose half of the expression.
 FAST_RATE, FAST_LAST_RATE = 5e-4, 5e-5
 FAST_WARM_UP, FAST_DECAY = 20, (800, 10000)
-FAST_ENCODER, FAST_ENCODER_SHARE = (50, 600), 0.3
+FAST_ENCODER, FAST_ENCODER_SHARE = (1500, 6000), 0.15
 FAST_AUGMENT, FAST_AUGMENT_SHARE = (1000, 8000), 0.3  # small movements until the face is there
 FAST_DECAY_OF_DECODERS, FAST_DECAY_UNTIL = 1.0, (400, 1200)
 FAST_DROPOUT_FROM, FAST_KEEP = 12000, 0.3

