@@ -76,8 +76,9 @@ GIVE_WAY = 0.25  # factor on the stiffness in one round, at least
 ROUNDS = 12
 # Flesh does not go from rest to rest within one frame: where mouth and jaw do, the landmarker has changed its
 # mind, and the frames beside the jump are not believed. Root mean square over the points.
-JUMP = 0.05
+JUMP = 0.04
 JUMP_RATIO = 5.0  # times what the frames before and after move by
+SPIKE_RATIO = 2.5  # the same for a jump there and straight back
 FEWEST = 5  # measurements worth smoothing
 
 
@@ -263,14 +264,25 @@ def _noise(values: np.ndarray, weights: np.ndarray) -> float:
 
 
 def _without_jumps(shapes: np.ndarray) -> np.ndarray:
-    """(T,) 0 for the frames on both sides of a single jump that the points (T, P) make together, else 1."""
+    """(T,) 0 for frames that are not believed, else 1: the points (T, P) jump together, then lie still.
+
+    A single jump costs the frames on both sides of it, one there and straight back the frame between.
+    """
     weights = np.ones(len(shapes))
-    steps = np.sqrt((np.abs(np.diff(shapes, axis=0)) ** 2).mean(axis=1))
+    steps = _distances(shapes[1:], shapes[:-1])
     around = np.maximum(steps[:-2], steps[2:])
     jumps = 1 + np.flatnonzero((steps[1:-1] > JUMP) & (steps[1:-1] > JUMP_RATIO * around))
     weights[jumps] = 0
     weights[jumps + 1] = 0
+    spikes = _distances(shapes[2:-2], (shapes[1:-3] + shapes[3:-1]) / 2)
+    around = np.maximum(np.maximum(steps[:-3], steps[3:]), _distances(shapes[1:-3], shapes[3:-1]))
+    weights[2 + np.flatnonzero((spikes > JUMP) & (spikes > SPIKE_RATIO * around))] = 0
     return weights
+
+
+def _distances(shapes: np.ndarray, others: np.ndarray) -> np.ndarray:
+    """Root mean square distance of the points (T, P) in each frame; (T,)."""
+    return np.sqrt((np.abs(shapes - others) ** 2).mean(axis=1))
 
 
 def _window_mean(values: np.ndarray) -> np.ndarray:
