@@ -37,7 +37,7 @@ MOST_REPEATS = 3  # of a key held down while something is computed, so that lett
 HELP = (
     "[mouse] move   [wheel] size   [left click] lock/unlock",
     "[right click] place the landmarks by hand: nose at the click, cursor gives size and turn",
-    "[Enter] take this face   [Space] no face here",
+    "[Enter] take this face   [Space] skip this frame",
     "[,] [.] previous / next frame, keeping a locked face",
     "[a] accuracy: {accuracy}   [f] next detected face   [z] lens: {lens}   [h] hide this",
     "[q] finish, skipping the rest   [Esc] stop, the rest another time",
