@@ -80,11 +80,13 @@ def _output_folder(args: argparse.Namespace) -> Path:
     """
     from core.paths import require_writable_folder
     from core.storage import remove_leavings
+    from mainscripts.sort_rename import settle
 
     output = args.output_dir.expanduser()
     if output.exists() and args.input_dir is not None and output.samefile(args.input_dir.expanduser()):
         raise SwapError(f"{output}: faces cannot go into the folder of frames; choose another --output-dir")
     remove_leavings(require_writable_folder(output, "the folder of aligned faces"))
+    settle(output)
     return output
 
 
@@ -159,6 +161,7 @@ def _work(job: Job) -> None:
     """Do what the options ask for, frames that are done left out."""
     from core.paths import require_writable_folder
     from core.storage import remove_leavings
+    from mainscripts.sort_rename import settle
 
     if job.debug is not None:
         remove_leavings(require_writable_folder(job.debug, "the folder of debug pictures"))

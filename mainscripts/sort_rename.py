@@ -36,18 +36,23 @@ def go_on(journal: Journal, back: bool = False) -> list[str]:
         return (undo if back else finish)(journal, relabel, progress.update)
 
 
-def settle(folder: Path) -> None:
-    """Finish the renaming that was cut off in a folder, so that other commands find whole names there."""
-    from samplelib.sorting.journal import load
+def settle(root: Path) -> None:
+    """Finish renamings that were cut off in a faceset, so that other commands find settled names there.
 
-    if not folder.is_dir():
-        return
-    with alone_in(folder):
-        journal = load(folder)
-        if journal is not None:
-            print(f"{folder}: finishing the sort by {journal.method} that was cut off")
-            for note in go_on(journal):
-                print(note)
+    Args:
+        root: Folder of faces; its subfolders, one for each person, are looked at, too.
+    """
+    from samplelib.sorting.journal import JOURNAL, load
+
+    for path in [root / JOURNAL, *sorted(root.glob(f"*/{JOURNAL}"))]:
+        if not path.exists():
+            continue
+        with alone_in(path.parent):
+            journal = load(path.parent)
+            if journal is not None:
+                print(f"{path.parent}: finishing the sort by {journal.method} that was cut off")
+                for note in go_on(journal):
+                    print(note)
 
 
 @contextlib.contextmanager
