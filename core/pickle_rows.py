@@ -181,6 +181,7 @@ class _Machine:
             ord("C"): lambda: push(self._sized(1)),
             ord("B"): lambda: push(self._sized(4)),
             0x8E: lambda: push(self._sized(8)),
+            0x96: lambda: push(self._sized(8)),  # bytearray: content of arrays in protocol 5
             0x94: self._memoize,
             ord("q"): lambda: self._remember_at(self._bytes(1)[0]),
             ord("r"): lambda: self._remember_at(struct.unpack("<I", self._bytes(4))[0]),
