@@ -152,6 +152,7 @@ def read_frames(folders: Folders) -> Matching:
     from core.paths import list_images
     from merger.frames import aligned_faces, match_faces
     from samplelib import Faceset
+    from samplelib.pak import PAK_NAME
 
     frames = list_images(folders.input)
     if not frames:
@@ -159,6 +160,10 @@ def read_frames(folders: Folders) -> Matching:
             f"{folders.input}: no images in the folder of frames; extract them from the video first"
         )
     faceset = Faceset.open(folders.aligned)
+    if (folders.aligned / PAK_NAME).is_file():
+        loose = len(list_images(folders.aligned))
+        ignored = f"; {loose} images beside it are not" if loose else ""
+        print(f"{folders.aligned} is packed: the {len(faceset)} faces of {PAK_NAME} are used{ignored}")
     matching = match_faces(frames, aligned_faces(faceset))
     if all(not frame.faces for frame in matching.frames):
         raise SwapError(
