@@ -8,7 +8,7 @@ import os
 import re
 import tempfile
 from collections.abc import Container, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -18,6 +18,7 @@ from core.errors import SwapError
 if TYPE_CHECKING:
     import numpy as np
 
+IDENTITY = ("video_name", "video_size", "video_sha256", "fps")  # of a video, for going on with it
 VIDEO_FRAME = re.compile(r"\d{5,}")  # stems of a video's frames, as `videoed extract-video` names them
 
 
@@ -181,9 +182,8 @@ class VideoSource:
         if self._info.colour.is_hdr:
             print("This is an HDR video: its faces look flat, as its frames in pictures do.")
         self._fps = fps
-        request = asdict(Request.of(self._info.path, fps, ".png"))
-        del request["suffix"]
-        self._identity = request
+        request = Request.of(self._info.path, fps, ".png")
+        self._identity = {name: getattr(request, name) for name in IDENTITY}
         self.skipped: dict[str, str] = {}
 
     @property
