@@ -114,13 +114,24 @@ def _follow(path: Path, prefix: str, names: dict[str, str], identity: str, forth
         return
     if prefix and not any(_mentions(entry, prefix) for entry in entries):
         return
+    given = set(names.values())
+
+    def follow(face: Any) -> Any:
+        folder, _, name = str(face).rpartition("/")
+        if (folder + "/" if folder else "") != prefix:
+            return face  # in the folder of another person
+        if name in names:
+            return prefix + names[name]
+        stays = name not in given and os.path.lexists(path.parent / str(face))
+        return face if stays else None
+
     with replacing(path) as temporary, temporary.open("wb") as file:
         for entry in entries:
             if entry.get(MARK) == identity:
                 continue
             if isinstance(entry.get("faces"), list):
-                faces = (_renamed(face, prefix, names) for face in entry["faces"])
-                entry = entry | {"faces": [face for face in faces if face is not None]}
+                faces = [face for face in map(follow, entry["faces"]) if face is not None]
+                entry = entry | {"faces": faces}
             file.write(encode_json(entry) + b"\n")
         if forth:
             file.write(json.dumps({MARK: identity}).encode() + b"\n")
@@ -129,11 +140,3 @@ def _follow(path: Path, prefix: str, names: dict[str, str], identity: str, forth
 def _mentions(entry: dict[str, Any], prefix: str) -> bool:
     faces = entry.get("faces")
     return isinstance(faces, list) and any(str(face).startswith(prefix) for face in faces)
-
-
-def _renamed(face: Any, prefix: str, names: dict[str, str]) -> Any:
-    """A face's new name; None where it is gone, itself where it lies in another folder."""
-    folder, _, name = str(face).rpartition("/")
-    if (folder + "/" if folder else "") != prefix:
-        return face
-    return prefix + names[name] if name in names else None

@@ -85,7 +85,13 @@ def _plain(name: str) -> str:
 def write_names(journal: Journal, forth: bool) -> None:
     """Record the original names after a renaming, or after it was undone."""
     rows = [(move.new if forth else move.old, move) for move in journal.moves if not (forth and move.trashed)]
-    names = {name: [move.original, move.mark] for name, move in rows if move.original not in ("", name)}
+    moved = {move.old for move in journal.moves} | {move.new for move in journal.moves if not move.trashed}
+    names = {
+        name: list(entry)
+        for name, entry in read_names(journal.folder).items()
+        if name not in moved and os.path.lexists(journal.folder / name)
+    }
+    names |= {name: [move.original, move.mark] for name, move in rows if move.original not in ("", name)}
     if names:
         write_bytes(journal.folder / RECORD, encode_json({"version": VERSION, "names": names}))
     else:
