@@ -178,7 +178,7 @@ def _hue(found: Look) -> float:
 
 
 def _black_pixels(found: Look) -> float:
-    return float(np.count_nonzero(~found.image.any(axis=2)))
+    return float(cv2.countNonZero(cv2.inRange(found.image, (0, 0, 0), (0, 0, 0))))
 
 
 def _landmark_error(found: Look) -> float:
