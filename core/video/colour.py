@@ -70,6 +70,15 @@ TV_TO_PC = (
     "lutyuv=y=floor((val-4096)*255/56064+0.5)*256"
     ":u=floor((val-32768)*255/57344+128.5)*256:v=floor((val-32768)*255/57344+128.5)*256"
 )
+# swscale takes 255 * 256 for the white of 16-bit RGB (1023 * 64 where the video's own range is full); in
+# files it is 65535. To it and from it:
+RGB16_TO_FILE = {"tv": "round(val*257/256)", "pc": "round(val*1024/1023)"}
+RGB16_FROM_FILE = "round(val*256/257)"
+# 16..235 to full range in 16 bits, with that white, as TV_TO_PC is for 8
+DEEP_TV_TO_PC = (
+    "lutyuv=y=floor((val-4096)*65472/56064+0.5)"
+    ":u=floor((val-32768)*65472/57344+32768.5):v=floor((val-32768)*65472/57344+32768.5)"
+)
 
 
 @dataclass(frozen=True)
@@ -122,10 +131,25 @@ class ColourTags:
         }
         return {key: value for key, value in options.items() if value != UNSPECIFIED}
 
-    def to_rgb(self, is_rgb: bool) -> str:
-        """Filter from the decoded picture to 8-bit RGB; `is_rgb` says that it has no matrix to undo."""
+    def to_rgb(self, is_rgb: bool, deep: bool = False) -> str:
+        """Filter from the decoded picture to RGB of 8 (`deep`: 16) bits; `is_rgb`: has no matrix to undo."""
         matrix = "" if is_rgb else f"in_color_matrix={self.scale_matrix}:"
-        return f"scale={matrix}out_range=pc:flags={SCALE_FLAGS},format=rgb24"
+        scale = f"scale={matrix}out_range=pc:flags={SCALE_FLAGS}"
+        if not deep:
+            return f"{scale},format=rgb24"
+        if is_rgb:  # its bits are copied upwards, white stays white
+            return f"{scale},format=rgb48"
+        return f"{scale},format=rgb48,{_same_for_all(RGB16_TO_FILE[self.scale_range])}"
+
+    def from_deep_rgb(self, pixel_format: str) -> str:
+        """Filter from 16-bit RGB to YUV of `pixel_format`, a name with its bits such as `yuv420p10`."""
+        scale = f"scale=out_color_matrix={self.scale_matrix}:in_range=pc:out_range=tv:flags={SCALE_FLAGS}"
+        steps = [_same_for_all(RGB16_FROM_FILE), scale]
+        if self.scale_range == "pc":
+            steps += [f"format={pixel_format[:7]}16", DEEP_TV_TO_PC]
+            steps += [f"scale=in_range=tv:out_range=tv:flags={SCALE_FLAGS}"]  # a mere shift, so labelled
+        tags = f"setparams=colorspace={self.matrix}:range={self.scale_range},{self.tag_filter()}"
+        return ",".join([*steps, f"format={pixel_format}", tags])
 
     def from_rgb(self, pixel_format: str) -> str:
         """Filter from 8-bit RGB to YUV of `pixel_format`, with the matrix, range and labels of these tags."""
@@ -139,6 +163,11 @@ class ColourTags:
     def tag_filter(self) -> str:
         """Filter that labels frames with primaries and transfer; new ffmpeg believes frames, not options."""
         return f"setparams=color_primaries={self.primaries}:color_trc={self.transfer}"
+
+
+def _same_for_all(expression: str) -> str:
+    """A filter that does one thing to the values of all three channels."""
+    return f"lutrgb=r={expression}:g={expression}:b={expression}"
 
 
 SDR_TAGS = ColourTags("bt709", "bt709", "bt709", "tv")  # what players expect of a video that has no reference

@@ -1,7 +1,8 @@
-"""What may be put into which container, and how it is encoded there."""
+"""What sound may be put into which container, and how containers are written."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,16 +10,13 @@ from typing import Any
 from core.errors import VideoError
 from core.video.probe import AudioStream
 
-AAC = {"c:a": "aac", "b:a": "192k", "ar": "48000"}  # DFL's settings
-OPUS = {"c:a": "libopus", "b:a": "160k", "ar": "48000"}
+AAC = {"c:a": "aac", "b:a": "192k", "ar:a": "48000"}  # DFL's settings
+OPUS = {"c:a": "libopus", "b:a": "160k", "ar:a": "48000"}
 # faststart lets players begin before the file is loaded; use_metadata_tags admits any name into the metadata.
 MP4_FLAGS = {"movflags": "+use_metadata_tags+faststart"}
 # Sound begins a little before 0 (priming); shifting all by that would cost AVI, which counts frames, a whole
 # one.
 AVI_OPTIONS = {"avoid_negative_ts": "disabled"}
-X264 = {"c:v": "libx264"}
-X264_LOSSLESS = {"c:v": "libx264rgb", "crf": "0", "preset": "veryfast"}
-VP9 = {"c:v": "libvpx-vp9", "deadline": "good", "cpu-used": "4", "row-mt": "1"}
 
 
 @dataclass(frozen=True)
@@ -32,9 +30,6 @@ class Container:
     suffix: str
     copied_audio: frozenset[str] | None
     audio: dict[str, str]
-    lossy: dict[str, str]
-    lossless: dict[str, str]
-    lossless_format: str
     options: dict[str, str]
     has_times: bool = True
 
@@ -47,27 +42,14 @@ class Container:
 MP4_AUDIO = frozenset({"aac", "mp3", "mp3float", "ac3", "eac3", "alac"})
 MOV_AUDIO = MP4_AUDIO | {"pcm"}
 CONTAINERS = {
-    ".mp4": Container(".mp4", MP4_AUDIO, AAC, X264, X264_LOSSLESS, "bgr24", MP4_FLAGS),
-    ".m4v": Container(".m4v", MP4_AUDIO, AAC, X264, X264_LOSSLESS, "bgr24", MP4_FLAGS),
-    # PNG frames: editing programs that take a lossless .mov know no H.264 in RGB.
-    ".mov": Container(
-        ".mov", MOV_AUDIO, AAC, X264, {"c:v": "png", "compression_level": "1"}, "rgb24", MP4_FLAGS
-    ),
-    ".mkv": Container(".mkv", None, AAC, X264, X264_LOSSLESS, "bgr24", {}),
-    # AVI knows no order of display, hence no B frames.
+    ".mp4": Container(".mp4", MP4_AUDIO, AAC, MP4_FLAGS),
+    ".m4v": Container(".m4v", MP4_AUDIO, AAC, MP4_FLAGS),
+    ".mov": Container(".mov", MOV_AUDIO, AAC, MP4_FLAGS),
+    ".mkv": Container(".mkv", None, AAC, {}),
     ".avi": Container(
-        ".avi",
-        frozenset({"aac", "mp3", "mp3float", "ac3", "pcm"}),
-        AAC,
-        {**X264, "bf": "0"},
-        {**X264_LOSSLESS, "bf": "0"},
-        "bgr24",
-        AVI_OPTIONS,
-        has_times=False,
+        ".avi", frozenset({"aac", "mp3", "mp3float", "ac3", "pcm"}), AAC, AVI_OPTIONS, has_times=False
     ),
-    ".webm": Container(
-        ".webm", frozenset({"opus", "vorbis"}), OPUS, VP9, {**VP9, "lossless": "1"}, "gbrp", {}
-    ),
+    ".webm": Container(".webm", frozenset({"opus", "vorbis"}), OPUS, {}),
 }
 
 
@@ -85,6 +67,14 @@ def container_for(path: Path) -> Container:
         ) from None
 
 
-def audio_options(container: Container, stream: AudioStream) -> dict[str, Any]:
-    """Options for the sound: a copy where the container's players know the codec, else encoded."""
-    return {"c:a": "copy"} if container.copies(stream) else dict(container.audio)
+def audio_options(container: Container, streams: Sequence[AudioStream]) -> dict[str, Any]:
+    """Options for the sound tracks: a copy where the container's players know the codec, else encoded."""
+    options: dict[str, Any] = {}
+    for number, stream in enumerate(streams):
+        chosen = {"c:a": "copy"} if container.copies(stream) else container.audio
+        options |= {f"{key}:{number}": value for key, value in chosen.items()}
+        words = {"language": stream.language, "title": stream.title}
+        said = [f"{name}={value}" for name, value in words.items() if value]
+        if said:
+            options[f"metadata:s:a:{number}"] = said
+    return options

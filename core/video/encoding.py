@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from core import storage
 from core.paths import require_writable_folder
 from core.video import provenance
+from core.video.codecs import parameters, rate_options
 from core.video.containers import audio_options
 from core.video.frames import read_frames
 from core.video.planning import EncodingPlan
@@ -23,8 +24,19 @@ if TYPE_CHECKING:
 MAX_TIMESCALE = 1_000_000  # of an mp4 track
 
 
-def encode_sequence(plan: EncodingPlan, on_frames: OnFrames | None = None) -> None:
+def encode_sequence(
+    plan: EncodingPlan,
+    on_frames: OnFrames | None = None,
+    wait: Callable[[Path], object] | None = None,
+    check: Callable[[], object] | None = None,
+) -> None:
     """Encode the film of `plan`; it appears under its name only when it is whole.
+
+    Args:
+        plan: What to make.
+        on_frames: Told how many frames are done.
+        wait: Called with the path of each frame, in order, before it is read; may wait for it to be there.
+        check: Called when the film is whole, before it gets its name; an error of it keeps the name free.
 
     Raises:
         VideoError: ffmpeg failed.
@@ -38,12 +50,15 @@ def encode_sequence(plan: EncodingPlan, on_frames: OnFrames | None = None) -> No
     with storage.replacing(plan.output) as temporary:
         spec = _build_spec(plan, temporary)
         with running(spec, str(plan.output), pipe_in=True) as process, _feeder(plan, process) as feed:
-            for done, frame in enumerate(read_frames(plan.images), start=1):
+            frames = read_frames(plan.images, plan.encoding.deep, wait)
+            for done, frame in enumerate(frames, start=1):
                 if right or bottom:
                     frame = cv2.copyMakeBorder(frame, 0, bottom, 0, right, cv2.BORDER_REPLICATE)
-                feed(frame)
+                feed(frame[..., ::-1].copy() if plan.encoding.deep else frame)
                 if on_frames is not None:
                     on_frames(done)
+        if check is not None:
+            check()
     storage.sync_directory(folder)
 
 
@@ -51,23 +66,25 @@ def _build_spec(plan: EncodingPlan, target: Path) -> Any:
     import ffmpeg
 
     width, height = (side + extra for side, extra in zip(plan.size, plan.padding))
+    source: dict[str, Any] = dict(plan.hardware.input_options) if plan.hardware is not None else {}
     if plan.timeline is not None:
-        source = {"format": "nut"}
+        source |= {"format": "nut"}
     else:
-        source = {
+        source |= {
             "format": "rawvideo",
-            "pix_fmt": "bgr24",
+            "pix_fmt": _piped_format(plan),
             "video_size": (width, height),
             "framerate": str(plan.rate),
         }
     if plan.offset:
         source["itsoffset"] = f"{plan.offset:.6f}"
     streams = [ffmpeg.input("pipe:0", **source)["0"]]
-    if plan.sound is not None:
-        streams.append(ffmpeg.input(file_url(plan.sound_file))[str(plan.sound.index)])
+    if plan.sounds:
+        sound_file = ffmpeg.input(file_url(plan.sound_file))
+        streams += [sound_file[str(sound.index)] for sound in plan.sounds]
     options: dict[str, Any] = {**plan.container.options, **_picture_options(plan), **_clock_options(plan)}
-    if plan.sound is not None:
-        options |= audio_options(plan.container, plan.sound)
+    if plan.sounds:
+        options |= audio_options(plan.container, plan.sounds)
         if plan.length is not None:
             options["t"] = f"{plan.length + plan.offset:.6f}"
     for number, (name, value) in enumerate(provenance.film_metadata().items()):
@@ -75,19 +92,27 @@ def _build_spec(plan: EncodingPlan, target: Path) -> Any:
     return ffmpeg.output(*streams, file_url(target), map_metadata="-1", **options)
 
 
+def _piped_format(plan: EncodingPlan) -> str:
+    return "rgb48le" if plan.encoding.deep else "bgr24"
+
+
 def _picture_options(plan: EncodingPlan) -> dict[str, Any]:
-    filters = []
-    if plan.lossless:
-        options = dict(plan.container.lossless)
-        options["pix_fmt"] = plan.container.lossless_format
-        options |= plan.colour.encoder_options(rgb=True)
-        filters.append(plan.colour.tag_filter())
+    encoding, colour = plan.encoding, plan.colour
+    options: dict[str, Any] = {**encoding.options, **rate_options(encoding, plan.bitrate)}
+    mastering = plan.mastering.encoder_parameters() if plan.mastering is not None else []
+    options |= parameters(encoding, mastering)
+    if encoding.lossless:
+        options["pix_fmt"] = encoding.pixel_format
+        options |= colour.encoder_options(rgb=True)
+        filters = [colour.tag_filter()]
     else:
-        filters.append(plan.colour.from_rgb("yuv420p"))
-        options = {**plan.container.lossy, "b:v": f"{plan.bitrate}M", **plan.colour.encoder_options()}
+        convert = colour.from_deep_rgb if encoding.deep else colour.from_rgb
+        upload = plan.hardware.filters if plan.hardware is not None else ""
+        filters = [convert(encoding.pixel_format) + upload]
+        options |= colour.encoder_options()
     if plan.pixel_aspect != 1:
         filters.append(f"setsar={plan.pixel_aspect.numerator}/{plan.pixel_aspect.denominator}")
-    return options | ({"vf": ",".join(filters)} if filters else {})
+    return options | {"vf": ",".join(filters)}
 
 
 def _clock_options(plan: EncodingPlan) -> dict[str, Any]:
@@ -123,12 +148,12 @@ def _feeder(plan: EncodingPlan, process: subprocess.Popen[bytes]) -> Iterator[Ca
     with av.open(pipe, "w", format="nut") as container:
         stream = container.add_stream("rawvideo", rate=plan.rate)
         stream.width, stream.height = (side + extra for side, extra in zip(plan.size, plan.padding))
-        stream.pix_fmt = "bgr24"
+        stream.pix_fmt = _piped_format(plan)
         stream.time_base = stream.codec_context.time_base = Fraction(base)
         position = iter(ticks)
 
         def feed(frame: np.ndarray) -> None:
-            picture = av.VideoFrame.from_ndarray(frame, format="bgr24")
+            picture = av.VideoFrame.from_ndarray(frame, format=_piped_format(plan))
             picture.pts, picture.time_base = int(next(position)), Fraction(base)
             for packet in stream.encode(picture):
                 container.mux(packet)

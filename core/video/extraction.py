@@ -28,6 +28,7 @@ MANIFEST = ".frames.json"
 VERSION = 1
 FRAME_NAME = re.compile(r"\d{5,}\.(png|jpg)", re.IGNORECASE)
 SUFFIXES = (".png", ".jpg")
+DEPTHS = (8, 16)
 SAMPLED_BYTES = 1 << 20  # of the head and of the tail of a video, to know it again
 REWRITTEN = 2  # frames at the end of an interrupted run; a power cut can leave them named but empty
 MAX_RANGES = 40  # pieces that lost frames are fetched in; more make ffmpeg's expression too long
@@ -43,9 +44,10 @@ class Request:
     video_sha256: str  # of its first and last MiB
     fps: str  # "0": each frame of the video once
     suffix: str
+    depth: int = 8  # bits of each channel
 
     @classmethod
-    def of(cls, video: Path, fps: Fraction, suffix: str) -> Request:
+    def of(cls, video: Path, fps: Fraction, suffix: str, depth: int = 8) -> Request:
         """Describe a wish; reads 2 MiB of the video."""
         digest = hashlib.sha256()
         size = video.stat().st_size
@@ -53,7 +55,11 @@ class Request:
             digest.update(file.read(SAMPLED_BYTES))
             file.seek(max(0, size - SAMPLED_BYTES))
             digest.update(file.read(SAMPLED_BYTES))
-        return cls(video.name, size, digest.hexdigest(), str(fps), suffix)
+        return cls(video.name, size, digest.hexdigest(), str(fps), suffix, depth)
+
+    def same_video(self, other: Request) -> bool:
+        """Whether both are about one video; it may have been renamed since."""
+        return (self.video_size, self.video_sha256) == (other.video_size, other.video_sha256)
 
     def same_frames(self, other: Request) -> bool:
         """Whether both give the same frames; the video may have been renamed since."""
@@ -81,7 +87,7 @@ def inspect_folder(folder: Path, request: Request) -> FolderState:
     frames = tuple(p for p in list_images(folder) if FRAME_NAME.fullmatch(p.name)) if folder.is_dir() else ()
     if not frames:
         return FolderState("empty")
-    made, finished, count = _read_manifest(folder)
+    made, finished, count = read_manifest(folder)
     if made is None or not made.same_frames(request):
         return FolderState("foreign", frames, len(frames), origin=_origin(made, request))
     numbers = {int(p.stem) for p in frames if p.suffix.lower() == request.suffix}
@@ -99,8 +105,9 @@ def extract_frames(
     suffix: str = ".png",
     present: int = 0,
     on_frames: OnFrames | None = None,
+    depth: int = 8,
 ) -> int:
-    """Write the frames of a video as `00001.png` and so on, as they are seen (rotated, 8-bit RGB).
+    """Write the frames of a video as `00001.png` and so on, as they are seen (rotated, RGB).
 
     Args:
         info: The video.
@@ -109,6 +116,7 @@ def extract_frames(
         suffix: `.png`, or `.jpg` (quality scale 2, 4:4:4).
         present: Good frames that an interrupted run left; writing goes on behind them.
         on_frames: Told how many frames are there.
+        depth: Bits of each channel: 8, or (PNG) 16, which holds all that a video of 10 or 12 bits has.
 
     Returns:
         The number of frames in the folder.
@@ -118,8 +126,10 @@ def extract_frames(
     """
     if suffix not in SUFFIXES:
         raise VideoError(f"frames are written as png or jpg, not as {suffix}")
+    if depth not in DEPTHS or (depth == 16 and suffix != ".png"):
+        raise VideoError(f"{suffix} frames of {depth} bits are not written; take png for 16 bits")
     folder = require_writable_folder(folder, "the output folder")
-    request = Request.of(info.path, fps, suffix)
+    request = Request.of(info.path, fps, suffix, depth)
     _write_manifest(folder, request, finished=False, count=0)
     skipped = max(0, present - REWRITTEN)
     chosen = f"gte(n\\,{skipped})" if skipped else ""
@@ -127,7 +137,7 @@ def extract_frames(
         on_frames(skipped)
     report = (lambda done: on_frames(skipped + done)) if on_frames is not None else None
     try:
-        _write_images(info, folder, fps, suffix, chosen, skipped + 1, report)
+        _write_images(info, folder, request, chosen, skipped + 1, report)
     finally:
         _remove_halves(folder)
     count = _last_number(folder, suffix)
@@ -145,6 +155,7 @@ def restore_frames(
     fps: Fraction = ALL_FRAMES,
     suffix: str = ".png",
     on_frames: OnFrames | None = None,
+    depth: int = 8,
 ) -> int:
     """Write only the frames numbered `missing` (from 1, rising), touch no other; how many are there now."""
     if not missing:
@@ -153,8 +164,9 @@ def restore_frames(
     chosen = "+".join(f"between(n\\,{first - 1}\\,{last - 1})" for first, last in ranges)
     fetched = [number for first, last in ranges for number in range(first, last + 1)]
     wanted = set(missing)
+    request = Request.of(info.path, fps, suffix, depth)
     with tempfile.TemporaryDirectory(prefix=".frames-", dir=folder) as aside:
-        _write_images(info, Path(aside), fps, suffix, chosen, 1, on_frames)
+        _write_images(info, Path(aside), request, chosen, 1, on_frames)
         for position, number in enumerate(fetched, start=1):
             source = Path(aside) / f"{position:05}{suffix}"
             if number in wanted and source.exists():
@@ -163,8 +175,9 @@ def restore_frames(
 
 
 def remove_frames(frames: tuple[Path, ...], folder: Path) -> None:
-    """Delete numbered frames, which the user has agreed to; the manifest goes first."""
-    (folder / MANIFEST).unlink(missing_ok=True)
+    """Delete numbered frames, which the user has agreed to; what is recorded of them goes first."""
+    for name in (MANIFEST, "timestamps.json"):
+        (folder / name).unlink(missing_ok=True)
     for path in frames:
         path.unlink(missing_ok=True)
 
@@ -178,25 +191,25 @@ def merge_ranges(numbers: tuple[int, ...], limit: int) -> list[tuple[int, int]]:
     return [(numbers[s], numbers[e]) for s, e in zip(starts, ends)]
 
 
-def rgb_filters(info: VideoInfo, fps: Fraction, chosen: str = "") -> list[str]:
-    """The filters from a video to its frames in 8-bit RGB, at `fps` (0 for each once), the `chosen` ones."""
+def rgb_filters(info: VideoInfo, fps: Fraction, chosen: str = "", depth: int = 8) -> list[str]:
+    """The filters from a video to its frames in RGB, at `fps` (0 for each once), the `chosen` ones."""
     filters = [f"fps={fps}"] if fps else []
     filters += [f"select={chosen}"] if chosen else []
-    return [*filters, info.colour.to_rgb(info.is_rgb)]
+    return [*filters, info.colour.to_rgb(info.is_rgb, depth == 16)]
 
 
 def _write_images(
     info: VideoInfo,
     folder: Path,
-    fps: Fraction,
-    suffix: str,
+    request: Request,
     chosen: str,
     first: int,
     on_frames: OnFrames | None,
 ) -> None:
     import ffmpeg
 
-    filters = rgb_filters(info, fps, chosen)
+    suffix = request.suffix
+    filters = rgb_filters(info, Fraction(request.fps), chosen, request.depth)
     if suffix == ".jpg":
         filters.append(JPEG_TAGS.from_rgb("yuv444p"))
         options = {"q:v": 2, "color_range": "pc", "c:v": "mjpeg"}
@@ -237,7 +250,7 @@ def _write_manifest(folder: Path, request: Request, finished: bool, count: int) 
     storage.write_json(folder / MANIFEST, record)
 
 
-def _read_manifest(folder: Path) -> tuple[Request | None, bool, int]:
+def read_manifest(folder: Path) -> tuple[Request | None, bool, int]:
     """Request, finished, count; a manifest that is absent, damaged or of a later version counts as none."""
     try:
         record = storage.read_json(folder / MANIFEST)
@@ -251,7 +264,7 @@ def _read_manifest(folder: Path) -> tuple[Request | None, bool, int]:
 def _origin(made: Request | None, wanted: Request) -> str:
     if made is None:
         return "of unknown origin"
-    if (made.video_size, made.video_sha256) != (wanted.video_size, wanted.video_sha256):
+    if not made.same_video(wanted):
         return f"of another video ({made.video_name})"
     rate = "all frames" if made.fps == "0" else f"{made.fps} frames per second"
-    return f"of the same video, made otherwise ({rate}, {made.suffix[1:]})"
+    return f"of the same video, made otherwise ({rate}, {made.suffix[1:]}, {made.depth} bits)"

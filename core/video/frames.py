@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -55,8 +55,12 @@ def check_sizes(images: Sequence[Path]) -> None:
             raise _odd_size(path, size, images[0], first)
 
 
-def read_frames(images: Sequence[Path], deep: bool = False) -> Iterator[np.ndarray]:
+def read_frames(
+    images: Sequence[Path], deep: bool = False, wait: Callable[[Path], object] | None = None
+) -> Iterator[np.ndarray]:
     """Yield each image as (H, W, 3) BGR, all of the size of the first: uint8, or uint16 with `deep`.
+
+    `wait` is called with the path of each before it is read, in this thread, and returns when it is there.
 
     Raises:
         FileFormatError: An image cannot be decoded.
@@ -70,7 +74,10 @@ def read_frames(images: Sequence[Path], deep: bool = False) -> Iterator[np.ndarr
     with ThreadPoolExecutor(WORKERS) as pool:
         try:
             for position in range(len(images)):
-                while len(waiting) < AHEAD and position + len(waiting) < len(images):
+                ahead = 1 if wait is not None else AHEAD
+                while len(waiting) < ahead and position + len(waiting) < len(images):
+                    if wait is not None:
+                        wait(images[position + len(waiting)])
                     waiting.append(pool.submit(read, images[position + len(waiting)]))
                 frame = waiting.popleft().result()
                 size = frame.shape[1], frame.shape[0]

@@ -6,18 +6,20 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
-from core.errors import VideoError
+from core.errors import UsageError, VideoError
+from core.video.clock import choose_clock
+from core.video.codecs import Encoding, choose_encoding
 from core.video.colour import SDR_TAGS, ColourTags
 from core.video.containers import Container, container_for
-from core.video.frames import check_sizes
+from core.video.frames import check_sizes, is_deep
+from core.video.hardware import HardwareEncoding, choose_hardware
+from core.video.hdr import MasteringDisplay
 from core.video.probe import AudioStream, VideoInfo
-from core.video.rates import rate_text
-from core.video.timeline import Timeline, constant_timeline, read_timeline
+from core.video.timeline import Timeline, constant_timeline
 
 DEFAULT_BITRATE = 16  # Mbit/s, as in DFL
-DEFAULT_RATE = Fraction(25)
-MAX_REPEATED_RATE = Fraction(60)  # the nominal rate of a varying one can be 1000
 SMALL_OFFSET = 0.0005  # seconds; below it a late start of the film is rounding
 
 
@@ -28,23 +30,47 @@ class EncodingPlan:
     images: tuple[Path, ...]
     output: Path
     container: Container
-    lossless: bool
+    encoding: Encoding
+    hardware: HardwareEncoding | None
     bitrate: int
     size: tuple[int, int]
     rate: Fraction
     timeline: Timeline | None  # None where `rate` says it all
     offset: float  # seconds from the start of the sound to the first frame
     colour: ColourTags
+    mastering: MasteringDisplay | None
     pixel_aspect: Fraction
     sound_file: Path | None
-    sound: AudioStream | None
+    sounds: tuple[AudioStream, ...]
     length: float | None  # seconds at which the sound is cut off
     notes: tuple[str, ...]
 
     @property
+    def lossless(self) -> bool:
+        return self.encoding.lossless
+
+    @property
     def padding(self) -> tuple[int, int]:
-        """Columns and rows added at the right and the bottom: 4:2:0 wants even sides."""
+        """Columns and rows added at the right and the bottom: halved chroma wants even sides."""
         return (0, 0) if self.lossless else (self.size[0] % 2, self.size[1] % 2)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Wishes:
+    """What a film shall be, as far as the user says; the defaults are DFL's.
+
+    `rate` in frames per second, None for the reference's times. `tracks` are the reference's sound tracks by
+    number, None for all. `bitrate` in Mbit/s. `codec` and `hardware` are of `CODEC_NAMES` and
+    `hardware.NAMES`.
+    """
+
+    rate: Fraction | None = None
+    include_audio: bool = False
+    tracks: tuple[int, ...] | None = (0,)
+    lossless: bool = False
+    bitrate: int = DEFAULT_BITRATE
+    codec: str = "auto"
+    hardware: str = "none"
 
 
 def plan_encoding(
@@ -55,22 +81,25 @@ def plan_encoding(
     include_audio: bool = False,
     lossless: bool = False,
     bitrate: int = DEFAULT_BITRATE,
+    **more: Any,
 ) -> EncodingPlan:
     """Work out the film that `images` make.
 
     Args:
-        images: The frames in order; at least one.
+        images: The frames in order; at least one, and the first is there.
         output: Its suffix chooses the container.
         reference: The video the frames were made of: gives frame times, colour tags, pixel shape and sound.
         rate: Frames per second; without it the reference's times, or 25.
-        include_audio: Take the first sound track of the reference.
+        include_audio: Take sound of the reference.
         lossless: The very pixels of the frames can be got back.
         bitrate: Mbit/s of a film that is not lossless.
+        more: Further fields of `Wishes`.
 
     Raises:
-        VideoError: `output` or the reference is unusable, or they are one file.
+        VideoError: `output` or the reference is unusable, they are one file, or the codec does not fit.
         SampleError: The images differ in size or cannot be read.
     """
+    wishes = Wishes(rate=rate, include_audio=include_audio, lossless=lossless, bitrate=bitrate, **more)
     from core.imageio import read_image
 
     container = container_for(output)
@@ -80,40 +109,74 @@ def plan_encoding(
     check_sizes(images)
     height, width = read_image(images[0]).shape[:2]
     notes: list[str] = []
-    timeline = read_timeline(reference) if reference is not None else None
-    clock, times = _choose_clock(len(images), reference, timeline, rate, container, notes)
-    sound = _choose_sound(reference, include_audio, container, notes)
-    offset = reference.start if sound is not None and reference.start > SMALL_OFFSET else 0.0
+    encoding = choose_encoding(
+        wishes.codec, container.suffix, wishes.lossless, deep=any(map(is_deep, images))
+    )
+    hardware, note = choose_hardware(encoding, wishes.hardware)
+    notes += [note] if note else []
+    clock = choose_clock(images, reference, wishes.rate, container, notes)
+    sounds = _choose_sounds(reference, wishes, container, notes)
+    late = reference.start if reference is not None and reference.start > SMALL_OFFSET else 0.0
+    offset = late + clock.begins if sounds else 0.0
+    times = clock.timeline
     if offset and times is None:
-        times = constant_timeline(len(images), clock)
-    complete = timeline is not None and len(timeline) == len(images) and rate in (None, clock)
-    if not lossless and (width % 2 or height % 2):
-        even = f"{width + width % 2}x{height + height % 2}"
-        notes.append(
-            f"frames of {width}x{height} become a video of {even}: its last row or column is repeated"
-        )
+        times = constant_timeline(len(images), clock.rate)
     same_shape = reference is not None and (reference.width, reference.height) == (width, height)
-    if reference is not None and not same_shape:
-        notes.append(
-            f"frames are {width}x{height}, the reference video is {reference.width}x{reference.height}"
-        )
+    mastering = reference.mastering if reference is not None and encoding.bits > 8 else None
+    notes += _size_notes(encoding, reference, (width, height)) + _depth_notes(encoding, reference)
     return EncodingPlan(
         images=tuple(images),
         output=Path(output),
         container=container,
-        lossless=lossless,
-        bitrate=bitrate,
+        encoding=hardware.encoding if hardware is not None else encoding,
+        hardware=hardware,
+        bitrate=wishes.bitrate,
         size=(width, height),
-        rate=clock,
+        rate=clock.rate,
         timeline=times,
         offset=offset,
         colour=reference.colour.for_yuv() if reference is not None else SDR_TAGS,
+        mastering=mastering,
         pixel_aspect=reference.pixel_aspect if same_shape else Fraction(1),
-        sound_file=reference.path if sound is not None else None,
-        sound=sound,
-        length=None if complete or sound is None else len(images) / float(clock),
+        sound_file=reference.path if reference is not None and sounds else None,
+        sounds=sounds,
+        length=clock.length if sounds else None,
         notes=tuple(notes),
-    )  # fmt: skip
+    )
+
+
+def _size_notes(encoding: Encoding, reference: VideoInfo | None, size: tuple[int, int]) -> list[str]:
+    width, height = size
+    notes = []
+    if not encoding.lossless and (width % 2 or height % 2):
+        even = f"{width + width % 2}x{height + height % 2}"
+        notes.append(
+            f"frames of {width}x{height} become a video of {even}: its last row or column is repeated"
+        )
+    if reference is not None and (reference.width, reference.height) != size:
+        notes.append(
+            f"frames are {width}x{height}, the reference video is {reference.width}x{reference.height}"
+        )
+    return notes
+
+
+def _depth_notes(encoding: Encoding, reference: VideoInfo | None) -> list[str]:
+    """What the film has of the depth and the light of its reference."""
+    if reference is None:
+        return []
+    notes = []
+    if encoding.bits > 8:
+        notes.append(f"the result has {encoding.bits} bits for each colour ({encoding.codec.shown})")
+    elif reference.bits > 8:
+        notes.append(
+            f"the reference video has {reference.bits} bits for each colour, the frames have 8 and so has "
+            "the result; frames extracted as png of 16 bits keep them"
+        )
+    if reference.dynamic_hdr:
+        notes.append(
+            f"{reference.dynamic_hdr} metadata of the reference video change with the scene and are left out"
+        )
+    return notes
 
 
 def _check_output(output: Path, reference: VideoInfo | None) -> None:
@@ -125,56 +188,31 @@ def _check_output(output: Path, reference: VideoInfo | None) -> None:
         )
 
 
-def _choose_clock(
-    count: int,
-    reference: VideoInfo | None,
-    timeline: Timeline | None,
-    rate: Fraction | None,
-    container: Container,
-    notes: list[str],
-) -> tuple[Fraction, Timeline | None]:
-    """The constant rate, or a nominal rate and the reference's own times where those vary."""
-    if reference is None or timeline is None or len(timeline) == 0:
-        return rate or DEFAULT_RATE, None
-    constant = timeline.constant_rate(reference.rates)
-    usual = constant or reference.frame_rate
-    if rate is not None and rate != usual:
-        notes.append(
-            f"{rate_text(rate)} frames per second as asked; the reference video has {rate_text(usual)}"
-        )
-        return rate, None
-    if count != len(timeline):
-        notes.append(
-            f"WARNING: {count} frames, but the reference video has {len(timeline)}: the result "
-            f"lasts {count / float(usual):.2f} s instead of {len(timeline) / float(usual):.2f} s and may "
-            "not fit its sound; if the frames were extracted at another rate, give it with --fps"
-        )
-        return usual, None
-    if constant is not None:
-        return constant, None
-    if not container.has_times:
-        fine = min(max(reference.rates, default=usual), MAX_REPEATED_RATE)
-        notes.append(
-            f"the reference video has a varying frame rate, which {container.suffix} cannot hold: frames are "
-            f"repeated to make {rate_text(fine)} per second; choose .mp4 or .mkv to keep the times"
-        )
-        return fine, timeline
-    notes.append("the reference video has a varying frame rate: each frame keeps its time")
-    return usual, timeline
-
-
-def _choose_sound(
-    reference: VideoInfo | None, wanted: bool, container: Container, notes: list[str]
-) -> AudioStream | None:
-    if not wanted:
-        return None
+def _choose_sounds(
+    reference: VideoInfo | None, wishes: Wishes, container: Container, notes: list[str]
+) -> tuple[AudioStream, ...]:
+    if not wishes.include_audio:
+        return ()
     if reference is None:
         notes.append("no sound: --include-audio takes it from the reference video, and none is given")
-        return None
+        return ()
     if not reference.audio:
         notes.append("no sound: the reference video has none")
-        return None
-    sound = reference.audio[0]
-    how = "copied" if container.copies(sound) else f"encoded as {container.audio['c:a'].removeprefix('lib')}"
-    notes.append(f"sound: {sound.codec} of the reference video, {how}")
-    return sound
+        return ()
+    numbers = range(len(reference.audio)) if wishes.tracks is None else wishes.tracks
+    if any(not 0 <= number < len(reference.audio) for number in numbers):
+        raise UsageError(
+            f"sound track {max(numbers)} is outside 0..{len(reference.audio) - 1}, "
+            f"which {reference.path.name} has"
+        )
+    sounds = tuple(reference.audio[number] for number in numbers)
+    encoder = container.audio["c:a"].removeprefix("lib")
+    for sound in sounds:
+        how = "copied" if container.copies(sound) else f"encoded as {encoder}"
+        name = f" ({sound.language})" if sound.language not in ("", "und") else ""
+        notes.append(f"sound: {sound.codec}{name} of the reference video, {how}")
+    if len(reference.audio) > len(sounds):
+        notes.append(
+            f"{len(sounds)} of its {len(reference.audio)} sound tracks; --audio-tracks all takes all"
+        )
+    return sounds

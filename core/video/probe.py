@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from core.errors import VideoError
 from core.paths import require_file
 from core.video.colour import ColourTags
+from core.video.hdr import MasteringDisplay, dynamic_metadata, read_mastering
 from core.video.run import file_url
 
 if TYPE_CHECKING:
@@ -26,13 +27,18 @@ NEARLY_EQUAL = 0.002  # nominal and average rate of one video; containers round 
 
 @dataclass(frozen=True)
 class AudioStream:
-    """One sound track; `index` counts all streams of the file, `start` is in seconds."""
+    """One sound track; `index` counts all streams of the file, `start` is in seconds.
+
+    `language` (as the file spells it, `und` for none) and `title` are "" where the file does not say.
+    """
 
     index: int
     codec: str
     sample_rate: int
     channels: int
     start: float
+    language: str = ""
+    title: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,13 +47,15 @@ class VideoInfo:
 
     `width` and `height` are as seen: rotation is applied, the shape of pixels (`pixel_aspect`) is not.
     `start` and `duration` are in seconds, `start` counted from the earliest stream of the file. `frames` is
-    what the container says, None if it does not.
+    what the container says, None if it does not. `bits` are those of each channel of a pixel. `dynamic_hdr`
+    names metadata that only the original can carry ("" if there are none).
     """
 
     path: Path
     container: str
     codec: str
     pixel_format: str
+    bits: int
     is_rgb: bool
     width: int
     height: int
@@ -60,6 +68,8 @@ class VideoInfo:
     start: float
     stream_index: int
     colour: ColourTags
+    mastering: MasteringDisplay | None = None
+    dynamic_hdr: str = ""
     audio: tuple[AudioStream, ...] = ()
     metadata: dict[str, str] = field(default_factory=dict)
 
@@ -110,6 +120,7 @@ def probe(path: Path) -> VideoInfo:
             container=container.format.name,
             codec=context.name,
             pixel_format=frame.format.name,
+            bits=max(component.bits for component in frame.format.components),
             is_rgb=frame.format.is_rgb,
             width=width,
             height=height,
@@ -127,6 +138,8 @@ def probe(path: Path) -> VideoInfo:
                 int(context.color_trc),
                 int(context.color_range),
             ),
+            mastering=read_mastering(frame),
+            dynamic_hdr=dynamic_metadata(frame),
             audio=tuple(_audio_streams(container, origin)),
             metadata=dict(container.metadata),
         )
@@ -179,4 +192,13 @@ def _audio_streams(container: Any, origin: float) -> Iterator[AudioStream]:
         context = stream.codec_context
         if context is not None:
             start = _seconds(stream.start_time, stream) - origin
-            yield AudioStream(stream.index, context.name, context.sample_rate, context.channels, start)
+            tags = stream.metadata
+            yield AudioStream(
+                stream.index,
+                context.name,
+                context.sample_rate,
+                context.channels,
+                start,
+                tags.get("language", ""),
+                tags.get("title", ""),
+            )

@@ -75,7 +75,7 @@ def read_timeline(info: VideoInfo) -> Timeline:
         stream = container.streams[info.stream_index]
         time_base = stream.time_base
         for packet in container.demux(stream):
-            if packet.size == 0 or packet.is_discard or _is_hidden(info.codec, packet):
+            if packet.size == 0 or packet.is_discard or is_hidden(info.codec, packet):
                 continue
             shown.append(packet.pts)
             decoded.append(packet.dts)
@@ -85,5 +85,6 @@ def read_timeline(info: VideoInfo) -> Timeline:
     return Timeline(np.unique(np.array(times, dtype=np.int64)), time_base)
 
 
-def _is_hidden(codec: str, packet: object) -> bool:
+def is_hidden(codec: str, packet: object) -> bool:
+    """Whether a packet holds a frame that only serves as a reference for others."""
     return codec == "vp8" and not bytes(memoryview(packet)[:1])[0] & VP8_SHOWN

@@ -244,7 +244,7 @@ def test_what_ffmpeg_complains_of_is_shown_in_one_line(tmp_path, monkeypatch, va
     clip = make_clip(tmp_path / "v.mp4", frames=400, size="320x240", options=VARYING if varying else ())
     extract_frames(probe(clip), tmp_path / "f", suffix=".jpg")
     plan = plan_encoding(list_images(tmp_path / "f"), tmp_path / "r.mp4", probe(clip))
-    monkeypatch.setitem(plan.container.lossy, "preset", "nonsense")
+    monkeypatch.setitem(plan.encoding.options, "preset", "nonsense")
     with pytest.raises(VideoError, match=r"r\.mp4: ffmpeg failed: .+") as caught:
         encode_sequence(plan)
     assert "\n" not in str(caught.value)
