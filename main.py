@@ -12,6 +12,7 @@ import sys
 from core.errors import SwapError
 
 COMMANDS = {
+    "clear-workspace": "make room for the next job; videos stay, what took long is asked about",
     "videoed": "cut videos into frames and make videos of frames",
     "extract": "find, align and save the faces of a folder of frames",
     "sort": "sort faces by sharpness, pose, likeness and more, and rename them in that order",
@@ -72,7 +73,7 @@ def parse(argv: list[str]) -> argparse.Namespace:
         parser.print_help()
         raise SystemExit(0)
     chosen, rest = parser.parse_known_args(argv[:1])[0], argv[1:]
-    script = importlib.import_module(f"mainscripts.{chosen.command}")
+    script = importlib.import_module(f"mainscripts.{chosen.command.replace('-', '_')}")
     parser = argparse.ArgumentParser(
         prog=f"main.py {chosen.command}", description=script.__doc__, allow_abbrev=False
     )

@@ -82,7 +82,7 @@ def command_parsers() -> Iterator[tuple[str, argparse.ArgumentParser]]:
     """Every command line that main.py takes, `videoed`'s actions one by one."""
     for name in program.COMMANDS:
         parser = argparse.ArgumentParser(prog=f"main.py {name}")
-        importlib.import_module(f"mainscripts.{name}").add_arguments(parser)
+        importlib.import_module(f"mainscripts.{name.replace('-', '_')}").add_arguments(parser)
         inner = [action for action in parser._actions if isinstance(action, argparse._SubParsersAction)]
         if not inner:
             yield name, parser
