@@ -14,7 +14,7 @@ import numpy as np
 
 from core import storage
 from core.errors import FileFormatError, SwapError
-from core.imageio import encode_image, read_image
+from core.imageio import encode_image, read_deep_image, to_uint8, with_depth_of
 from core.video.provenance import mark_image
 from merger.frames import FrameFaces
 from merger.merge_face import FaceInput, Merged, Prediction, crop_face, merge_frame
@@ -61,6 +61,7 @@ class _Loaded:
     frame: FrameFaces
     input_key: str
     image: np.ndarray  # (H, W, 3) uint8
+    deep: np.ndarray | None  # the same in uint16, where the frame has so many bits
     inputs: list[FaceInput]
     failure: str = ""
 
@@ -139,7 +140,8 @@ class _Run:
             self.on_frame()
             return
         self.waiting.append(loaded)
-        held = HELD_BYTES // (3 * loaded.image.nbytes)
+        deep = 0 if loaded.deep is None else loaded.deep.nbytes
+        held = HELD_BYTES // (3 * loaded.image.nbytes + deep)
         self.limit = int(np.clip(held, self.settings.workers, 2 * self.batch))
 
     def _faces_waiting(self) -> int:
@@ -199,7 +201,8 @@ def _load(frame: FrameFaces, settings: MergeSettings) -> _Loaded:
         key = input_hash(frame)
     except OSError as err:
         raise FileFormatError(f"{frame.path}: cannot be read ({err.strerror})") from err
-    loaded = _Loaded(frame, key, read_image(frame.path), [])
+    whole = read_deep_image(frame.path)
+    loaded = _Loaded(frame, key, to_uint8(whole), whole if whole.dtype == np.uint16 else None, [])
     try:
         scale = settings.options.output_face_scale
         loaded.inputs = [crop_face(loaded.image, face, settings.model, scale) for face in frame.faces]
@@ -226,7 +229,10 @@ def _finish(
         merged = merge_frame(loaded.image, [], [], settings.options, settings.model)
     stem = loaded.frame.stem
     session.begin_frame(loaded.frame)
-    picture = encode_image(".png", merged.image)
+    result = merged.image
+    if loaded.deep is not None and result.shape == loaded.deep.shape:
+        result = with_depth_of(result, loaded.image, loaded.deep)  # 8 bits are for the face alone
+    picture = encode_image(".png", result)
     if merged.altered:
         picture = mark_image(picture)
     storage.write_bytes(session.mask_path(stem), encode_image(".png", merged.mask))

@@ -84,3 +84,17 @@ def sound_digest(path: Path) -> str:
         for packet in container.demux(audio=0):
             digest.update(bytes(packet))
         return digest.hexdigest()
+
+
+def make_hdr10(path: Path, frames: int = 12, size: str = "64x48") -> Path:
+    """A film of 10 bits as HDR10: BT.2020, PQ, mastered on a screen that it names."""
+    master = "G(13250,34500)B(7500,3000)R(34000,16000)WP(15635,16450)L(10000000,50)"
+    parameters = f"log-level=error:hdr10=1:repeat-headers=1:master-display={master}:max-cll=1000,400"
+    tags = tag_filter("bt2020nc", "tv", "bt2020", "smpte2084")
+    source = f"gradients=size={size}:rate=25:c0=0x203040:c1=0xd0c0b0:x0=0:y0=0:x1=60:y1=40:speed=0.01"
+    inputs = ["-f", "lavfi", "-i", source, "-f", "lavfi", "-i", "sine=sample_rate=48000"]
+    options = ["-vf", f"format=yuv420p10le,{tags}", "-c:v", "libx265", "-x265-params", parameters]
+    options += ["-colorspace", "bt2020nc", "-color_primaries", "bt2020", "-color_trc", "smpte2084"]
+    options += ["-color_range", "tv", "-tag:v", "hvc1", "-c:a", "aac", "-t", f"{frames / 25:.4f}"]
+    ffmpeg(*inputs, *options, path)
+    return path

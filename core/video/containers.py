@@ -73,8 +73,9 @@ def audio_options(container: Container, streams: Sequence[AudioStream]) -> dict[
     for number, stream in enumerate(streams):
         chosen = {"c:a": "copy"} if container.copies(stream) else container.audio
         options |= {f"{key}:{number}": value for key, value in chosen.items()}
-        words = {"language": stream.language, "title": stream.title}
-        said = [f"{name}={value}" for name, value in words.items() if value]
-        if said:
-            options[f"metadata:s:a:{number}"] = said
+        # One track under two names, as options of ffmpeg-python cannot be repeated; the film is stream 0.
+        if stream.language:
+            options[f"metadata:s:a:{number}"] = f"language={stream.language}"
+        if stream.title:
+            options[f"metadata:s:{number + 1}"] = f"title={stream.title}"
     return options

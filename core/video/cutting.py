@@ -79,8 +79,9 @@ def check_times(info: VideoInfo, start: float, end: float) -> None:
 def plan_copy(info: VideoInfo, start: float, end: float) -> CopyPlan | None:
     """The piece from `start` to `end` (0: the end) that packets can make, moved to where they can be parted.
 
-    It starts at the last key frame that is not behind `start`. It ends where all frames shown before come
-    before all others in the order of decoding, too, at the first such place that is not before `end`.
+    It starts at the last key frame that is not behind the first frame asked for. It ends where all frames
+    shown before come before all others in the order of decoding, too, at the first such place that is not
+    before `end`.
 
     Returns:
         None if the container tells too little, or cannot be written.
@@ -93,12 +94,12 @@ def plan_copy(info: VideoInfo, start: float, end: float) -> CopyPlan | None:
     least_left = np.minimum.accumulate(times[::-1])[::-1]
     # A key frame that others are decoded behind but shown before does not part them from what is left out.
     parting = index.keys & (least_left >= times)
-    usable = np.flatnonzero(parting & (times <= start - index.origin + SLACK))
+    wanted = times[times >= start - index.origin - SLACK]
+    usable = np.flatnonzero(parting & (times <= wanted.min() + SLACK)) if len(wanted) else []
     if not len(usable):
         return None
     first = int(usable[np.argmax(times[usable])])
-    wanted = times[times >= start - index.origin - SLACK]
-    exact = len(wanted) > 0 and bool(abs(wanted.min() - times[first]) <= SLACK)
+    exact = bool(abs(wanted.min() - times[first]) <= SLACK)
     last = len(times)
     if end:
         shown_before = np.maximum.accumulate(times) < np.append(least_left[1:], np.inf)
@@ -154,12 +155,12 @@ def copy_piece(
     import ffmpeg
 
     container = container_for(output)
-    # Rounded up: a microsecond before the key frame, the search would find the one before it.
-    times = {"ss": f"{math.ceil(plan.start * 1e6 - 1e-3) / 1e6:.6f}"} if plan.start > 0 else {}
+    # A hair before the key frame: wherever the search lands, what is earlier is dropped.
+    times = {"ss": f"{math.floor(plan.start * 1e6 - 1) / 1e6:.6f}"} if plan.start > 1e-5 else {}
     source = ffmpeg.input(file_url(info.path), **times)
     sounds = [info.audio[number] for number in tracks if number < len(info.audio)]
     streams = [source[str(info.stream_index)], *(source[str(sound.index)] for sound in sounds)]
-    options: dict[str, Any] = {"c": "copy", **container.options}
+    options: dict[str, Any] = {"c": "copy", "copypriorss": 0, **container.options}
     if plan.end is not None:
         options |= {"frames:v": plan.packets, "t": f"{plan.end - plan.start:.6f}"}
     folder = require_writable_folder(output.parent, "the folder of the video")

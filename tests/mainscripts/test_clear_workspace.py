@@ -98,7 +98,9 @@ def test_enter_keeps_what_took_long(workspace, monkeypatch):
     before = tree(workspace)
     assert clear(workspace, monkeypatch, [""] * 7) == 0
     kept = tree(workspace)
-    assert {name for name in before if "aligned" in name or "model" in name or "merged" in name} <= kept.keys()
+    assert {
+        name for name in before if "aligned" in name or "model" in name or "merged" in name
+    } <= kept.keys()
 
 
 def test_frames_without_their_video_are_not_quick(workspace, monkeypatch):

@@ -10,7 +10,7 @@ import pytest
 
 from core import storage
 from core.errors import SwapError
-from core.imageio import read_image, write_image
+from core.imageio import read_deep_image, read_image, write_image
 from merger.frames import FrameFaces
 from merger.merge_face import FrameFace
 from merger.options import MergeOptions
@@ -241,3 +241,18 @@ def test_altered_frames_say_so(workspace):
     for frame in workspace.frames:
         data = (workspace.root / "out" / f"{frame.stem}.png").read_bytes()
         assert (b"compositeWithTrainedAlgorithmicMedia" in data) == bool(frame.faces)
+
+
+def test_frames_of_16_bits_keep_all_of_them_outside_the_face(workspace):
+    rng = np.random.default_rng(0)
+    deep = {}
+    for frame in workspace.frames:
+        whole = read_image(frame.path).astype(np.uint16) * 257
+        deep[frame.stem] = np.clip(whole + rng.integers(-100, 100, whole.shape), 0, 65535).astype(np.uint16)
+        write_image(frame.path, deep[frame.stem])
+    assert workspace.run() == Report(merged=9, passed_through=2)
+    for frame in workspace.frames:
+        result = read_deep_image(workspace.root / "out" / f"{frame.stem}.png")
+        assert result.dtype == np.uint16
+        touched = (result != deep[frame.stem]).any(axis=2)
+        assert touched.any() == bool(frame.faces) and touched.mean() < 0.5
