@@ -11,10 +11,10 @@ from __future__ import annotations
 
 import io
 import itertools
+import mmap
 import re
 import struct
 from collections.abc import Callable, Iterator
-from mmap import mmap
 from typing import Any
 
 import numpy as np
@@ -50,7 +50,7 @@ class _Unusual(Exception):
 
 
 def iterate_rows(
-    data: bytes | mmap, source: str, allow: safe_pickle.Allowed | None = None, start: int = 0
+    data: bytes | mmap.mmap, source: str, allow: safe_pickle.Allowed | None = None, start: int = 0
 ) -> Iterator[Any]:
     """Give the entries of a pickled list, or the (key, value) pairs of a pickled dict.
 
@@ -90,12 +90,13 @@ def iterate_rows(
 class _Machine:
     """The stack, and what is remembered of what was on it."""
 
-    def __init__(self, data: bytes | mmap, allow: safe_pickle.Allowed, start: int) -> None:
+    def __init__(self, data: bytes | mmap.mmap, allow: safe_pickle.Allowed, start: int) -> None:
         self._data, self._at, self._size = data, start, len(data)
         self._stack: list[Any] = []
         self._memo: dict[int, Any] = {}
         self._next = 0  # the place of the next thing remembered without saying where
         self._explicit = False
+        self._released = 0
         self._fresh: list[int] = []  # places filled since rows were last given
         budget = safe_pickle._Budget(2 * len(data) + _SPARE)
         self._budget = budget
@@ -146,10 +147,20 @@ class _Machine:
             if not _is_lasting(self._memo[place]):
                 del self._memo[place]
         self._fresh.clear()
+        self._release()
         entries.reverse()
         while entries:
             value = self._plain(entries.pop())
             yield (value, self._plain(entries.pop())) if is_dict else value
+
+    def _release(self) -> None:
+        """Let go of the pages of a mapped file that were read: they would count as our memory."""
+        if not isinstance(self._data, mmap.mmap) or not hasattr(self._data, "madvise"):
+            return
+        done = self._at - self._at % mmap.PAGESIZE
+        if done > self._released:
+            self._data.madvise(mmap.MADV_DONTNEED, self._released, done - self._released)
+            self._released = done
 
     def _plain(self, value: Any) -> Any:
         plain, size = safe_pickle._Plain(self._allowance)._visit(value, 0)
