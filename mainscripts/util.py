@@ -17,6 +17,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--input-dir", type=Path, required=True, help="folder of aligned faces")
     for name, (text, _) in ACTIONS.items():
         parser.add_argument(flag(name), action="store_true", help=text)
+    parser.add_argument(
+        "--report",
+        action="store_true",
+        help="write <folder>_report.html: counts, poses, sharpness, light, duplicates, suspects",
+    )
+    parser.add_argument(
+        "--compare",
+        type=Path,
+        metavar="DIR",
+        help="with --report: the destination's faces; does --input-dir cover their poses and light?",
+    )
 
 
 def run(args: argparse.Namespace) -> int:
@@ -31,15 +42,22 @@ def run(args: argparse.Namespace) -> int:
     from mainscripts.sort_rename import settle
 
     chosen = [action for name, (_, action) in ACTIONS.items() if getattr(args, name)]
-    if not chosen:
-        raise UsageError(f"nothing to do; give one or more of {', '.join(map(flag, ACTIONS))}")
+    if args.compare is not None and not args.report:
+        raise UsageError("--compare goes with --report")
+    if not chosen and not args.report:
+        raise UsageError(f"nothing to do; give one or more of {', '.join(map(flag, ACTIONS))}, --report")
     folder = require_folder(args.input_dir, "the folder of aligned faces")
+    compared = args.compare and require_folder(args.compare, "the folder of the destination's faces")
     prompter = get_prompter(args)
     lower_priority()
     remove_leavings(folder)
     settle(folder)
     for action in chosen:
         action(folder, prompter)
+    if args.report:
+        from mainscripts.faceset_report import report
+
+        report(folder, compared)
     return 0
 
 
