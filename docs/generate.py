@@ -16,6 +16,7 @@ import main as program  # noqa: E402
 import models  # noqa: E402
 from core.options import ALWAYS, NEVER, OptionSet  # noqa: E402
 from mainscripts.extract import ExtractOptions  # noqa: E402
+from mainscripts.sort import SortOptions  # noqa: E402
 from merger.options import MergeOptions  # noqa: E402
 
 PAGE = ROOT / "docs" / "options.md"
@@ -48,6 +49,7 @@ def option_sections() -> dict[str, type[OptionSet]]:
         **trained,
         "Merging (`merge --option`)": MergeOptions,
         "Extraction (flags of `extract`)": ExtractOptions,
+        "Sorting (flags of `sort`)": SortOptions,
     }
 
 
