@@ -5,8 +5,8 @@
 
 Only looking at the faces and ordering them is timed; renaming comes on top, some 0.2 ms a file. Beside it
 stands what DFL took for 216 faces on two cores, scaled to the count as its method grows. The goal is to be 20
-times faster with blur and final. `absdiff` compares whole pictures up to some hundreds or thousands of faces, then
-reduced ones.
+times faster with blur and final. `absdiff` compares whole pictures up to some hundreds or thousands of faces,
+then reduced ones.
 """
 
 from __future__ import annotations

@@ -33,7 +33,11 @@ def go_on(journal: Journal, back: bool = False) -> list[str]:
     from samplelib.sorting.journal import finish, undo
 
     with Progress("Renaming back" if back else "Renaming", 2 * len(journal.moves), "step") as progress:
-        return (undo if back else finish)(journal, relabel, progress.update)
+        try:
+            return (undo if back else finish)(journal, relabel, progress.update)
+        except KeyboardInterrupt:
+            progress.write("Stopped amid renaming; no file is lost, and the next `sort` finishes or undoes it.")
+            raise
 
 
 def settle(root: Path) -> None:
