@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import argparse
+from fractions import Fraction
 from pathlib import Path
 
 from core.errors import SwapError, UsageError
 from core.interact.progress import Progress
-from core.interact.prompts import get_prompter
+from core.interact.prompts import Prompter, get_prompter
 from mainscripts.videoed_options import EncodeOptions, parse_tracks
 from mainscripts.videoed_questions import BITRATES, advance, ask_fps, ask_number, find_video, length_text
 
@@ -27,12 +28,7 @@ def video_from_sequence(args: argparse.Namespace) -> int:
     follower = Follower.of(args.follow, args.input_dir) if args.follow is not None else None
     images = follower.images if follower is not None else _images(args.input_dir, args.ext)
     reference = video.probe(find_video(args.reference_file)) if args.reference_file else None
-    if reference is not None and args.fps is None:
-        rate = None
-    else:
-        rate = ask_fps(prompter, args.fps, "25", "Frames per second of the result.")
-        if rate == 0:
-            raise UsageError("a result cannot have 0 frames per second; leave --fps out for the reference's")
+    rate = _rate(prompter, args.fps, reference is not None, images)
     bitrate = args.bitrate or DEFAULT_BITRATE
     codec = CODECS.get(options.codec)
     if not args.lossless and (codec is None or codec.rated):
@@ -63,6 +59,20 @@ def video_from_sequence(args: argparse.Namespace) -> int:
         f"{plan.encoding.codec.shown}, marked as AI-altered in its metadata"
     )
     return 0
+
+
+def _rate(prompter: Prompter, given: str | None, has_reference: bool, images: list[Path]) -> Fraction | None:
+    """Frames per second; None where the reference or what extraction recorded tells the times."""
+    from core.video.timestamps import find_recorded
+
+    recorded = find_recorded(images)
+    if given is None and (has_reference or (recorded is not None and recorded.timeline is not None)):
+        return None
+    usual = str(recorded.rate) if recorded is not None and recorded.rate else "25"
+    rate = ask_fps(prompter, given, usual, "Frames per second of the result.")
+    if rate == 0:
+        raise UsageError("a result cannot have 0 frames per second; leave --fps out for the reference's")
+    return rate
 
 
 def _images(folder: Path, suffix: str | None) -> list[Path]:

@@ -118,15 +118,16 @@ def _measure(images: Sequence[Path]) -> float:
 def _average_images(
     images: Sequence[Path], factor: int, noise: float, done: int, log: Path, on_frames: OnFrames | None
 ) -> None:
-    from core.video.temporal import denoised, settings_of
+    from core.video.temporal import Strength, denoised
 
-    radius, forgiven = settings_of(factor, noise)
+    strength = Strength.of(factor, noise)
+    radius = strength.radius
     kept = log.parent / ORIGINALS
     kept.mkdir(exist_ok=True)
     first = max(0, done - radius)
     todo = [*(_original(path, kept) for path in images[first:done]), *images[done:]]
     with contextlib.closing(read_frames(todo, any(map(is_deep, images)))) as frames:
-        for image in denoised(frames, radius, forgiven, skipped=done - first):
+        for image in denoised(frames, strength, skipped=done - first):
             path = images[done]
             _keep_original(path, kept)
             _replace(path, _encode(path, image), log)

@@ -26,7 +26,7 @@ from core.imageio import to_uint8
 
 USUAL_FACTOR = 7  # forgives just what the measured noise explains
 RADIUS = 3  # frames before and after that are taken in at the usual factor; 1 to 7 over the whole range
-TOLERANCE = (0.4, 1.5)  # of the measured noise, at the weakest and the strongest
+TOLERANCE = (1.0, 1.5)  # of the measured noise, at the usual factor and the strongest
 NOISE_RANGE = (0.5, 40.0)  # levels of 8 bits: below nothing is to be seen, above it is no noise
 MEASURED_PAIRS = 5
 PATCH = 5  # pixels, side of the patches that are compared
@@ -92,28 +92,39 @@ def measure_noise(count: int, read: Callable[[int], np.ndarray]) -> float:
     return float(np.median(found)) if found else 0.0
 
 
-def settings_of(factor: int, noise: float) -> tuple[int, float]:
-    """Radius in frames, and the standard deviation that is forgiven, of a factor 1..20."""
-    radius = int(np.clip(round(RADIUS * factor / USUAL_FACTOR), 1, 7))
-    tolerance = float(np.clip(factor / USUAL_FACTOR, *TOLERANCE))
-    return radius, float(np.clip(noise, *NOISE_RANGE)) * tolerance
+@dataclass(frozen=True)
+class Strength:
+    """How hard noise is gone after.
+
+    `radius` frames before and after help, each with a weight of up to `share` (1: as much as the frame
+    itself); differences are forgiven for a `noise` of that standard deviation, in levels of 8 bits.
+    """
+
+    radius: int
+    noise: float
+    share: float = 1.0
+
+    @classmethod
+    def of(cls, factor: int, noise: float) -> Strength:
+        """That of a factor 1..20, for noise as it was measured."""
+        ratio = factor / USUAL_FACTOR
+        radius = int(np.clip(round(RADIUS * ratio), 1, 7))
+        forgiven = float(np.clip(noise, *NOISE_RANGE)) * float(np.clip(ratio, *TOLERANCE))
+        return cls(radius, forgiven, min(1.0, ratio))
 
 
-def denoised(
-    frames: Iterable[np.ndarray], radius: int, noise: float, skipped: int = 0
-) -> Iterator[np.ndarray]:
+def denoised(frames: Iterable[np.ndarray], strength: Strength, skipped: int = 0) -> Iterator[np.ndarray]:
     """Yield each frame with less noise; holds `2 * radius + 1` of them and their flows.
 
     Args:
         frames: (H, W, 3) uint8 or uint16, in order.
-        radius: Frames before and after that help.
-        noise: Standard deviation in levels of 8 bits that differences are forgiven for.
+        strength: How far and how much.
         skipped: So many at the beginning only help others and are not yielded.
     """
     finder, window = FlowFinder(), deque()  # of (frame, {distance: flow})
     middle, source, ended = 0, iter(frames), False
     while True:
-        while not ended and len(window) <= middle + radius:
+        while not ended and len(window) <= middle + strength.radius:
             frame = next(source, None)
             if frame is None:
                 ended = True
@@ -124,15 +135,15 @@ def denoised(
         if skipped:
             skipped -= 1
         else:
-            yield _fuse_in(window, middle, radius, noise, finder)
+            yield _fuse_in(window, middle, strength, finder)
         middle += 1
-        if middle > radius:
+        if middle > strength.radius:
             window.popleft()
             middle -= 1
 
 
-def _fuse_in(window: deque, middle: int, radius: int, noise: float, finder: FlowFinder) -> np.ndarray:
-    image, flows = window[middle]
+def _fuse_in(window: deque, middle: int, strength: Strength, finder: FlowFinder) -> np.ndarray:
+    radius, (image, flows) = strength.radius, window[middle]
     neighbours = []
     for index in range(max(0, middle - radius), min(len(window), middle + radius + 1)):
         distance = index - middle
@@ -142,16 +153,19 @@ def _fuse_in(window: deque, middle: int, radius: int, noise: float, finder: Flow
         if distance not in flows:
             flows[distance], back[-distance] = finder.between(image, other)
         neighbours.append((other, flows.pop(distance)))
-    return fuse(image, neighbours, noise)
+    return fuse(image, neighbours, strength.noise, strength.share)
 
 
-def fuse(middle: np.ndarray, neighbours: Sequence[tuple[np.ndarray, Flow]], noise: float) -> np.ndarray:
+def fuse(
+    middle: np.ndarray, neighbours: Sequence[tuple[np.ndarray, Flow]], noise: float, share: float = 1.0
+) -> np.ndarray:
     """Average a frame with its neighbours where they show the same.
 
     Args:
         middle: (H, W, 3) uint8 or uint16.
         neighbours: Frames like it, each with the flow from `middle` to it.
         noise: Standard deviation in levels of 8 bits that differences are forgiven for.
+        share: Largest weight of a neighbour, that of `middle` being 1.
 
     Returns:
         Shape and type of `middle`.
@@ -162,7 +176,7 @@ def fuse(middle: np.ndarray, neighbours: Sequence[tuple[np.ndarray, Flow]], nois
         moved = _sample(_levels(image), flow.there, cv2.INTER_CUBIC)
         difference = cv2.boxFilter(np.square(moved - base).mean(axis=2), -1, (PATCH, PATCH))
         excess = np.maximum(difference / (2 * noise**2) - 1, 0)
-        weight = np.exp(-DECAY * excess) * flow.trust
+        weight = share * np.exp(-DECAY * excess) * flow.trust
         total += moved * weight[..., None]
         weights += weight
     most, scale = (255, 1) if middle.dtype == np.uint8 else (65535, 257)

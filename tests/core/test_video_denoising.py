@@ -187,3 +187,13 @@ def test_the_noise_is_measured_whatever_its_grain(tmp_path):
         noise = np.stack([cv2.GaussianBlur(n, (0, 0), grain) for n in noise]) if grain else noise
         frames = np.clip(ground + 8 * noise / noise.std(), 0, 255).astype(np.uint8)
         assert measure_noise(6, frames.__getitem__) == pytest.approx(8, rel=0.25)
+
+
+def test_every_factor_of_motion_does_something_and_more_does_more(tmp_path):
+    left = []
+    for factor in (1, 4, 7, 20):
+        images, clean = moving_frames(tmp_path / str(factor), 16)
+        denoise(images, factor, method="motion")
+        left.append(np.std(read_image(images[8]).astype(float) - clean[8]))
+    assert left == sorted(left, reverse=True)
+    assert left[0] < 7.9 and left[-1] < 0.5 * 8
