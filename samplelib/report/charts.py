@@ -12,9 +12,9 @@ from samplelib.report.statistics import CELL, CELLS
 from samplelib.report.wording import counted, direction, percent
 
 WIDTH, HEIGHT = 420, 150  # of a bar chart
-SIDE = 34  # of a cell
+SIDE = 40  # of a cell
 LEAST_CELL, MARGIN = 4, 1  # cells beyond straight ahead that a map shows at least, and beyond the faces
-LEFT, TOP = 96, 24  # of a map, for its labels
+LEFT, TOP = 112, 24  # of a map, for its labels
 STATE_WORDS = {
     MISSING: "missing",
     THIN: "in part, or few",
@@ -103,12 +103,12 @@ def coverage_map(poses: PoseCoverage, label: str) -> str:
         if dst:
             mark = {MISSING: "✕ ", THIN: "! ", COVERED: ""}[state]
             inside.append(
-                f'<text class="on-{kind}" x="{middle}" y="{y + 14}" text-anchor="middle">'
+                f'<text class="on-{kind}" x="{middle}" y="{y + 17}" text-anchor="middle">'
                 f"{mark}{_short(dst)}</text>"
             )
         if dst or src:
             inside.append(
-                f'<text class="on-{kind} small" x="{middle}" y="{y + 27}" text-anchor="middle">'
+                f'<text class="on-{kind} small" x="{middle}" y="{y + 31}" text-anchor="middle">'
                 f"{_short(src)}</text>"
             )
         cells.append(f"<g><title>{_text(told)}</title>{''.join(inside)}</g>")

@@ -59,6 +59,12 @@ class Study:
         """Faces that others next to identical stand for."""
         return sum(len(group) - 1 for group in self.groups)
 
+    @property
+    def distinct(self) -> int:
+        """Faces that differ and are no suspects."""
+        suspects = [one.index for one in self.suspicion.suspects]
+        return len(np.setdiff1d(self.leader, self.leader[suspects]))
+
 
 @dataclass(frozen=True, eq=False)
 class Comparison:
@@ -167,13 +173,15 @@ def compare(src: Study, dst: Study) -> Comparison | None:
 def _about_poses(poses: PoseCoverage) -> list[Finding]:
     faces = len(poses.near)
     if not poses.missing and not poses.thin:
-        text = f"Poses: for every destination face there are {ENOUGH} source faces or more within {REACH}°."
+        text = (
+            f"Poses: for every destination face, {ENOUGH} source faces or more look the same way (±{REACH}°)."
+        )
         return [Finding(GOOD, text)]
     found = []
     if poses.missing:
         some = f"{poses.missing:,} of {counted(faces, 'destination face')} ({percent(poses.missing, faces)})"
         verb = "has" if poses.missing == 1 else "have"
-        text = f"Poses: {some} {verb} no source face within {REACH}°."
+        text = f"Poses: {some} {verb} no source face that looks the same way (±{REACH}°)."
         text += f" Film the source looking {_directions(poses.dst_missing)}."
         found.append(Finding(BAD, text))
     if poses.mirrored:
@@ -183,7 +191,7 @@ def _about_poses(poses: PoseCoverage) -> list[Finding]:
     if poses.thin:
         some = f"{poses.thin:,} of {counted(faces, 'destination face')} ({percent(poses.thin, faces)})"
         verb = "has" if poses.thin == 1 else "have"
-        text = f"Poses: {some} {verb} fewer than {ENOUGH} source faces within {REACH}°."
+        text = f"Poses: {some} {verb} fewer than {ENOUGH} source faces that look the same way."
         text += f" More of the source would help looking {_directions(poses.dst_thin)}."
         found.append(Finding(NOTE, text))
     return found
@@ -281,10 +289,9 @@ def _about_sharpness(src: np.ndarray, dst: np.ndarray) -> list[Finding]:
 def _about_material(src: Study, dst: Study) -> list[Finding]:
     """Amount, kinds, and what to remove."""
     found = []
-    distinct = src.counts.faces - src.spare
-    if distinct < FEW_FACES:
-        text = f"Amount: the source has only {counted(distinct, 'face')} that differ"
-        text += "s" if distinct == 1 else ""
+    if src.distinct < FEW_FACES:
+        text = f"Amount: the source has only {counted(src.distinct, 'distinct face')}"
+        text += ", without the suspects" if src.suspicion.suspects else ""
         found.append(Finding(NOTE, f"{text}; more expressions, poses and light make a better likeness."))
     kinds = [set(one.counts.face_types) for one in (src, dst)]
     if kinds[0] != kinds[1]:
