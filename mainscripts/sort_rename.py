@@ -36,7 +36,7 @@ def go_on(journal: Journal, back: bool = False) -> list[str]:
         try:
             return (undo if back else finish)(journal, relabel, progress.update)
         except KeyboardInterrupt:
-            progress.write("Stopped amid renaming; no file is lost, and the next `sort` finishes or undoes it.")
+            progress.write("Stopped amid renaming; no file is lost, the next `sort` finishes or undoes it.")
             raise
 
 
