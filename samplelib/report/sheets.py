@@ -45,10 +45,10 @@ def make_sheets(study: Study) -> list[Sheet]:
     plans = (
         ("Sharpest", "sharpness", True, "{:.2f}"),
         ("Blurriest", "sharpness", False, "{:.2f}"),
-        ("Looking farthest to the viewer's left", "yaw", True, "{:+.0f}°"),
-        ("Looking farthest to the viewer's right", "yaw", False, "{:+.0f}°"),
-        ("Looking farthest up", "pitch", True, "{:+.0f}°"),
-        ("Looking farthest down", "pitch", False, "{:+.0f}°"),
+        ("Looking farthest to the viewer's left", "yaw", True, "{:.0f}°"),
+        ("Looking farthest to the viewer's right", "yaw", False, "{:.0f}°"),
+        ("Looking farthest up", "pitch", True, "{:.0f}°"),
+        ("Looking farthest down", "pitch", False, "{:.0f}°"),
         ("Brightest", "brightness", True, "{:.0f}"),
         ("Darkest", "brightness", False, "{:.0f}"),
         ("Smallest in the film", "crop_side", False, "{:.0f} px"),
@@ -56,7 +56,7 @@ def make_sheets(study: Study) -> list[Sheet]:
     sheets = [_suspects(study), _duplicates(study)]
     for title, name, largest, form in plans:
         faces = extremes(rows[name], study.table.tiny, largest)
-        captions = [form.format(rows[name][face]) for face in faces]
+        captions = [form.format(float(rows[name][face]) + 0.0) for face in faces]
         sheets.append(Sheet(title, "The foremost of those that differ visibly.", faces, captions))
     return [sheet for sheet in sheets if sheet.faces]
 

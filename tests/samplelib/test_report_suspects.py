@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pytest
 
+from core.interact.progress import Progress
+from facelib.dlib_models import available
+from samplelib.report import suspects
 from samplelib.report.measure import ROW, TINY, FaceTable, StoredImage
 from samplelib.report.suspects import FEWEST, by_landmarks, find_suspects
 
@@ -83,3 +88,32 @@ def test_one_face_is_judged_by_fixed_limits():
     assert by_landmarks(rows) == []
     rows["landmark_error"] = 1.5
     assert by_landmarks(rows) == []  # it is its own median: nothing to compare with
+
+
+def test_a_large_set_is_sampled_and_looked_at_again_round_the_odd_ones(monkeypatch):
+    known, asked = people(600), []
+    known[301:321] = people(1, 20)[1:]  # a stranger walks through
+
+    def embed(vectors, table, faces, watch):
+        asked.append(faces)
+        vectors[faces] = known[faces]
+
+    monkeypatch.setattr(suspects, "MOST_EMBEDDED", 150)
+    monkeypatch.setattr(suspects, "_load", lambda: None)
+    monkeypatch.setattr(suspects, "_embed_into", embed)
+    big = table(600)
+    vectors = suspects.embed_some(big, np.arange(600), None)
+    assert [len(faces) for faces in asked] == [100, 50]
+    assert np.isfinite(vectors).all(axis=1).sum() == 150
+    found = find_suspects(big, vectors)
+    assert sorted(one.index for one in found.suspects) == list(range(301, 321))
+    assert "150 of 600" in found.method
+
+
+def test_dlib_tells_drawn_people_from_nothing(make_faceset):
+    if not available():
+        pytest.skip("dlib is not installed")
+    paths = sorted(make_faceset(3).iterdir())
+    items = [StoredImage(path.name, path) for path in [*paths, Path("gone.jpg")]]
+    vectors = suspects.embed_some(replace(table(4), items=items), np.arange(4), Progress)
+    assert np.isfinite(vectors).all(axis=1).tolist() == [True, True, True, False]
