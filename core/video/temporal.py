@@ -41,11 +41,22 @@ CALM_PERCENT = 35  # of the patches are taken for still, so that what differs th
 class Flow:
     """Where the pixels of a frame are in a neighbour, and how far that can be trusted.
 
-    `there` is (H, W, 2) float32 in pixels, `trust` (H, W) float32 in [0, 1].
+    `there` is (h, w, 2) float32 in pixels of a picture of that size, `trust` (h, w) float32 in [0, 1]. Of
+    large pictures they are kept smaller, as they were found: many are held at a time.
     """
 
     there: np.ndarray
     trust: np.ndarray
+
+    def sized(self, shape: tuple[int, ...]) -> Flow:
+        """The same for pictures of `shape`."""
+        height, width = self.there.shape[:2]
+        if (height, width) == shape[:2]:
+            return self
+        size = (shape[1], shape[0])
+        scale = np.array([shape[1] / width, shape[0] / height], np.float32)
+        there = cv2.resize(self.there, size, interpolation=cv2.INTER_LINEAR) * scale
+        return Flow(there, cv2.resize(self.trust, size, interpolation=cv2.INTER_LINEAR))
 
 
 class FlowFinder:
@@ -61,7 +72,7 @@ class FlowFinder:
             still = Flow(np.zeros((*first.shape[:2], 2), np.float32), np.ones(first.shape[:2], np.float32))
             return still, still
         there, back = self._search.calc(a, b, None), self._search.calc(b, a, None)
-        return _with_trust(there, back, first.shape), _with_trust(back, there, first.shape)
+        return _with_trust(there, back), _with_trust(back, there)
 
 
 def estimate_noise(first: np.ndarray, second: np.ndarray, flow: Flow) -> float:
@@ -75,6 +86,7 @@ def estimate_noise(first: np.ndarray, second: np.ndarray, flow: Flow) -> float:
         second: Like it.
         flow: From the first to the second.
     """
+    flow = flow.sized(first.shape)
     base, moved = _levels(first), _sample(_levels(second), flow.there, cv2.INTER_CUBIC)
     usable = (base.min(axis=2) > CLIPPED) & (base.max(axis=2) < 255 - CLIPPED)
     usable = usable & (flow.trust > 0.5) if (usable & (flow.trust > 0.5)).any() else flow.trust >= 0
@@ -172,7 +184,8 @@ def fuse(
     """
     base = _levels(middle)
     total, weights = base.copy(), np.ones(base.shape[:2], np.float32)
-    for image, flow in neighbours:
+    for image, found in neighbours:
+        flow = found.sized(middle.shape)
         moved = _sample(_levels(image), flow.there, cv2.INTER_CUBIC)
         difference = cv2.boxFilter(np.square(moved - base).mean(axis=2), -1, (PATCH, PATCH))
         excess = np.maximum(difference / (2 * noise**2) - 1, 0)
@@ -196,15 +209,10 @@ def _flow_image(image: np.ndarray) -> np.ndarray:
     return cv2.GaussianBlur(grey, (0, 0), 1.0)
 
 
-def _with_trust(there: np.ndarray, back: np.ndarray, shape: tuple[int, ...]) -> Flow:
+def _with_trust(there: np.ndarray, back: np.ndarray) -> Flow:
     closing = there + _sample(back, there, cv2.INTER_LINEAR)
     miss, way = (np.sqrt(np.square(steps).sum(axis=2)) for steps in (closing, there))
     trust = np.exp(-np.square(miss / (LOOP_SLACK[0] + LOOP_SLACK[1] * way)))
-    if there.shape[:2] != shape[:2]:
-        size = (shape[1], shape[0])
-        scale = np.array([shape[1] / there.shape[1], shape[0] / there.shape[0]], np.float32)
-        there = cv2.resize(there, size, interpolation=cv2.INTER_LINEAR) * scale
-        trust = cv2.resize(trust, size, interpolation=cv2.INTER_LINEAR)
     return Flow(there, trust)
 
 

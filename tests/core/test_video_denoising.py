@@ -7,7 +7,7 @@ import pytest
 from core.errors import SampleError
 from core.imageio import read_deep_image, read_image, write_image
 from core.paths import list_images
-from core.video import denoise, unfinished_run
+from core.video import denoise, temporal, unfinished_run
 from core.video.denoising import LOG, unfinished_method
 from core.video.temporal import measure_noise
 
@@ -131,7 +131,9 @@ def moving_frames(folder, count=12, noise=8.0, deep=False, seed=2):
     return list_images(folder), clean
 
 
-def test_following_the_motion_takes_noise_and_leaves_no_ghost(tmp_path):
+@pytest.mark.parametrize("halved", [False, True])  # the flow of large pictures is found in smaller ones
+def test_following_the_motion_takes_noise_and_leaves_no_ghost(tmp_path, monkeypatch, halved):
+    monkeypatch.setattr(temporal, "FLOW_SIDE", 100 if halved else 400)
     images, clean = moving_frames(tmp_path / "f")
     denoise(images, 7, method="motion")
     result = read_image(images[6]).astype(float)
