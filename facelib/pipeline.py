@@ -78,6 +78,9 @@ class Pipeline:
         self._max_faces = max_faces
         # boxes beside a face slide onto it once they are landmarked
         self._repeats = self.detector.name not in detectors.DISTINCT or landmarker == "facemesh"
+        # DFL's networks measure from the corner of a picture, others from the middle of its first pixel.
+        self._from_corner = landmarker in landmarkers.ON_TENSORFLOW
+        self._box_from_corner = self._from_corner and self.detector.name == "s3fd"
         self._batched_boxes = getattr(self.detector, "batched", False)
         self.batched = self._batched_boxes or self.landmarker.batched
         self.name = f"{self.detector.name}+{self.landmarker.name}"
@@ -114,12 +117,14 @@ class Pipeline:
         for image in images:
             if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or not image.size:
                 raise ValueError(f"expected (H, W, 3) uint8 BGR, got {image.shape} {image.dtype}")
+        if self.detector.name == "s3fd":
+            images = [_even(image) for image in images]
         found: list[list[LandmarkedFace]] = [[] for _ in images]
         open_ = list(range(len(images)))  # those that are to be tried in one more turn
         for degrees, turn in TURNS.items():
             turned = [images[i] if turn is None else cv2.rotate(images[i], turn) for i in open_]
             for i, faces in zip(open_, self._landmarked(turned, threads)):
-                more = [_turn_back(face, degrees, images[i].shape) for face in faces]
+                more = [self._turn_back(face, degrees, images[i].shape) for face in faces]
                 found[i] = _without_repeats(found[i] + more) if self._repeats else found[i] + more
             open_ = [i for i in open_ if not found[i] or any(face.doubtful for face in found[i])]
             if not open_:
@@ -140,6 +145,18 @@ class Pipeline:
             return [self.detector.detect(image) for image in images]
         with ThreadPoolExecutor(threads) as pool:
             return list(pool.map(self.detector.detect, images))
+
+    def _turn_back(self, found: LandmarkedFace, degrees: int, shape: tuple[int, ...]) -> LandmarkedFace:
+        """A face found in the image turned clockwise by `degrees`, in the image itself of `shape`."""
+        if degrees == 0:
+            return found
+        corners = np.array(found.face.rect).reshape(2, 2)
+        corners = turned_back(corners, degrees, shape, self._box_from_corner)
+        (left, top), (right, bottom) = corners.min(axis=0).tolist(), corners.max(axis=0).tolist()
+        landmarks = turned_back(found.face.landmarks, degrees, shape, self._from_corner)
+        face = replace(found.face, rect=(left, top, right, bottom), landmarks=landmarks)
+        points = None if found.points is None else turned_back(found.points, degrees, shape)
+        return LandmarkedFace(face, doubtful=False, points=points)
 
     def _finished(self, image: np.ndarray, found: list[LandmarkedFace]) -> list[DetectedFace]:
         faces = [face.face if face.points is None else self.landmarker.finish(image, face) for face in found]
@@ -166,21 +183,21 @@ def _same_face(rect: np.ndarray, other: np.ndarray) -> bool:
     return bool(shared > COVERED * areas(both).min() and apart < APART * (both[:, 2:] - both[:, :2]).max())
 
 
-def _turn_back(found: LandmarkedFace, degrees: int, shape: tuple[int, ...]) -> LandmarkedFace:
-    """A face found in the image turned clockwise by `degrees`, in the image itself of `shape`."""
-    if degrees == 0:
-        return found
-    corners = turned_back(np.array(found.face.rect).reshape(2, 2), degrees, shape)
-    (left, top), (right, bottom) = corners.min(axis=0).tolist(), corners.max(axis=0).tolist()
-    landmarks = turned_back(found.face.landmarks, degrees, shape)
-    face = replace(found.face, rect=(left, top, right, bottom), landmarks=landmarks)
-    points = None if found.points is None else turned_back(found.points, degrees, shape)
-    return LandmarkedFace(face, doubtful=False, points=points)
+def _even(image: np.ndarray) -> np.ndarray:
+    """The image without the last row and column where their number is odd, which is how DFL looks at it."""
+    height, width = image.shape[:2]
+    return image if min(height, width) < 2 else image[: height & ~1, : width & ~1]
 
 
-def turned_back(points: np.ndarray, degrees: int, shape: tuple[int, ...]) -> np.ndarray:
-    """(N, 2) pixels of an image turned clockwise by `degrees`, as pixels of the image itself of `shape`."""
+def turned_back(
+    points: np.ndarray, degrees: int, shape: tuple[int, ...], from_corner: bool = False
+) -> np.ndarray:
+    """(N, 2) pixels of an image turned clockwise by `degrees`, as pixels of the image itself of `shape`.
+
+    `from_corner`: (0, 0) is the corner of the first pixel, as DFL reckons with its networks, not its middle.
+    """
     height, width = shape[:2]
+    right, bottom = (width, height) if from_corner else (width - 1, height - 1)
     x, y = points.T
-    back = {90: (y, height - 1 - x), 180: (width - 1 - x, height - 1 - y), 270: (width - 1 - y, x)}[degrees]
+    back = {90: (y, bottom - x), 180: (right - x, bottom - y), 270: (right - y, x)}[degrees]
     return np.stack(back, axis=1)
