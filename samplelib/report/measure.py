@@ -213,8 +213,8 @@ def measure(data: bytes, name: str) -> Measured:
     row["landmark_error"] = landmark_error(points)
     row["misfit"] = _misfit(metadata, width)
     _enter_origin(row, metadata, unit_side)
-    mask = facelib.hull_mask(chip.shape, places)[..., 0] > 0
-    _enter_light(row, chip, mask, places)
+    _enter_light(row, chip, places)
+    mask = facelib.hull_mask(chip.shape, places)
     row["sharpness"] = cpbd_sharpness(masked_grey(chip, mask))
     row["has_mask"], row["has_polys"] = metadata.xseg_mask is not None, bool(metadata.seg_ie_polys)
     grey = cv2.cvtColor(chip, cv2.COLOR_BGR2GRAY)
@@ -288,8 +288,13 @@ def _enter_origin(row: np.ndarray, metadata: FaceMetadata, unit_side: float) -> 
         row["crop_side"], row["unit_side"] = row["size"] * shrinking, unit_side * shrinking
 
 
-def _enter_light(row: np.ndarray, chip: np.ndarray, mask: np.ndarray, places: np.ndarray) -> None:
+def _enter_light(row: np.ndarray, chip: np.ndarray, places: np.ndarray) -> None:
     """Brightness, colour and where the light comes from, inside the face's outline."""
+    chip = cv2.resize(
+        chip, (CHIP_SIDE // 2, CHIP_SIDE // 2), interpolation=cv2.INTER_AREA
+    )  # means need no more
+    places = (places + 0.5) / 2 - 0.5
+    mask = facelib.hull_mask(chip.shape, places)[..., 0] > 0
     if not mask.any():
         raise AlignmentError("the face lies outside of its picture; detect this face again")
     row["brightness"] = cv2.cvtColor(chip, cv2.COLOR_BGR2GRAY)[mask].mean()
