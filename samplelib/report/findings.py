@@ -303,7 +303,7 @@ def _about_material(src: Study, dst: Study) -> list[Finding]:
     for name, one in (("source", src), ("destination", dst)):
         if one.suspicion.suspects:
             some = counted(len(one.suspicion.suspects), "suspect")
-            found.append(Finding(BAD, f"Remove: {some} in the {name}, after a look at them below."))
+            found.append(Finding(BAD, f"Remove: {some} in the {name}, after a look at the sheet below."))
     if src.spare:
         text = f"Remove: up to {counted(src.spare, 'face')} of the source that others can stand for"
         found.append(Finding(NOTE, f"{text}; training then sees the rarer faces more often."))
