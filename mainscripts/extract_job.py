@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from facelib.pipeline import Pipeline
     from mainscripts.extract_frames import Target
 
+COMPLETE = 0.95  # of the frames that a video's container tells, perhaps by its length alone
 PERSON_FOLDER = re.compile(r"person_\d+")
 
 
@@ -99,6 +100,12 @@ class Job:
             seen = {*names, *self.done, *self.report.failed}
             self.end = max((int(Path(name).stem) for name in seen), default=0)
             self.log.end(self.end)
+            said = self.source.total() or 0
+            if self.end < COMPLETE * said:
+                self.report.notes.append(
+                    f"WARNING: {self.source.subject} should have {said} frames, {self.end} were found; "
+                    "it may be damaged or cut short"
+                )
 
     def names(self) -> list[str]:
         """The names of all frames, as far as they are known."""

@@ -159,7 +159,8 @@ class LineWriter:
 
     def __exit__(self, *_: object) -> None:
         if self._file is not None:
-            self._file.close()
+            with naming(self._path):  # closing tries once more to write what did not fit on the disk
+                self._file.close()
 
     def append(self, entry: dict[str, Any]) -> int:
         """Write one object; a kill right after loses nothing, a power cut a few of the last.

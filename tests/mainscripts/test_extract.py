@@ -23,7 +23,7 @@ from core.errors import FileFormatError, SwapError, UsageError
 from core.paths import list_images
 from facelib.alignment import transform_points
 from facelib.synthetic import ANNA, Motion, build_head, render
-from mainscripts.extract_log import LOG_NAME, LogWriter, read_record
+from mainscripts.extract_log import LOG_NAME, LineWriter, LogWriter, read_record
 from mainscripts.extract_report import ranges_text
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -367,3 +367,11 @@ def test_the_log_takes_names_that_are_not_utf8(tmp_path):
     with LogWriter(tmp_path, {}) as log:
         log.add(name, [])
     assert read_record(tmp_path, NO_SOURCE).done == {name: []}
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full")
+def test_a_log_that_does_not_fit_on_the_disk_is_named(tmp_path):
+    (tmp_path / "log").symlink_to("/dev/full")
+    with pytest.raises(OSError) as caught, LineWriter(tmp_path / "log") as log:
+        log.append({"frame": "00001.png"})
+    assert caught.value.filename == str(tmp_path / "log")

@@ -191,3 +191,13 @@ def test_wrong_inputs_are_refused(drawn_clip, tmp_path, case, capsys):
         code = end.code
     assert code == (2 if case in ("both", "fps") else 1)
     assert capsys.readouterr().err
+
+
+def test_a_video_that_was_cut_short_is_told(drawn_clip, tmp_path, capsys):
+    whole, cut = tmp_path / "whole.mkv", tmp_path / "cut.mkv"
+    ffmpeg("-i", drawn_clip, "-c", "copy", whole)
+    cut.write_bytes(whole.read_bytes()[: whole.stat().st_size * 6 // 10])
+    assert extract(tmp_path / "aligned", "--input-file", cut) == 0
+    assert f"cut.mkv should have {FRAMES} frames" in capsys.readouterr().out
+    assert extract(tmp_path / "all", "--input-file", whole) == 0
+    assert "should have" not in capsys.readouterr().out
