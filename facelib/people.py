@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from facelib.pipeline import Pipeline
 
 MATCH_THRESHOLD = 0.5  # see `match`
+# Of faces this small, blown up for the network, strangers come as near as 0.465 (28 people on photos).
+SMALL_EYES = 45.0  # pixels between the outer corners of the eyes
+SMALL_STRICTNESS = 0.9  # of the threshold
 SAME_PERSON = 0.5  # mean distance of two groups of tracks up to which they are one person; dlib's own choice
 LARGEST_MATRIX = 3000  # tracks compared each with each; shorter ones then join the person they are nearest to
 
@@ -149,7 +152,7 @@ def embedding_distances(embeddings: np.ndarray, others: np.ndarray) -> np.ndarra
 def match(
     embeddings: np.ndarray,
     references: np.ndarray,
-    threshold: float = MATCH_THRESHOLD,
+    threshold: float | np.ndarray = MATCH_THRESHOLD,
     *,
     only_best: bool = True,
 ) -> np.ndarray:
@@ -161,7 +164,7 @@ def match(
     Args:
         embeddings: (N, 128) of the faces of one image; rows of NaN match nobody.
         references: (R, 128) of the person, at least one.
-        threshold: Largest distance.
+        threshold: Largest distance, or (N,) one for each face; see `thresholds`.
         only_best: Only the nearest face: a person is in a picture once.
 
     Returns:
@@ -174,6 +177,12 @@ def match(
     if only_best and same.any():
         same &= np.arange(len(same)) == np.nanargmin(distances)
     return same
+
+
+def thresholds(landmarks: Sequence[np.ndarray], threshold: float = MATCH_THRESHOLD) -> np.ndarray:
+    """(N,) largest distance for each face of (68, 2) landmarks in pixels: small ones must be nearer."""
+    eyes = np.array([np.linalg.norm(points[36] - points[45]) for points in landmarks])
+    return np.where(eyes < SMALL_EYES, SMALL_STRICTNESS * threshold, threshold)
 
 
 def reference_distances(embeddings: np.ndarray, references: np.ndarray) -> np.ndarray:

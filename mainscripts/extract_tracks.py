@@ -125,13 +125,14 @@ def make_plan(job: Job, scan: Scan, references: np.ndarray | None) -> Plan:
 
 def _plan_person(job: Job, scan: Scan, names: list[str], references: np.ndarray) -> Plan:
     """The one face of each frame that is the person's."""
-    from facelib.people import match
+    from facelib.people import match, thresholds
 
     plan, others = Plan(), 0
     for name, frame in scan.read(names):
         if frame.embeddings is None:
             continue
-        chosen = match(frame.embeddings, references, job.options.person_threshold)
+        limits = thresholds([face.landmarks for face in frame.faces], job.options.person_threshold)
+        chosen = match(frame.embeddings, references, limits)
         plan.faces[name] = [Planned(face) for face, is_it in zip(frame.faces, chosen) if is_it]
         others += len(frame.faces) - len(plan.faces[name])
     plan.notes.append(f"Other people:      {others} faces left out")

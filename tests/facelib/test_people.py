@@ -11,7 +11,7 @@ from facelib.detected import DetectedFace
 from facelib.dlib_models import available
 from facelib.face_jpeg import write_face
 from facelib.metadata import FaceMetadata
-from facelib.people import cluster, load_references, match, match_tracks
+from facelib.people import cluster, load_references, match, match_tracks, thresholds
 from facelib.tracking import FrameFaces, Track, drop_short, fill_gaps, link, picture_signature
 
 needs_dlib = pytest.mark.skipif(
@@ -240,3 +240,29 @@ def test_two_men_who_swap_places_stay_two_persons(shared_data, tools, how):
         who.append(seen)
     assert sorted(who, key=min) == [{0}, {1}]
     assert min(sum(t.seen for t in person) for person in persons) >= 45
+
+
+def test_small_faces_must_be_nearer():
+    large, small = np.zeros((68, 2)), np.zeros((68, 2))
+    large[45, 0], small[45, 0] = 60, 20
+    limits = thresholds([large, small], 0.5)
+    assert np.allclose(limits, [0.5, 0.45]) and thresholds([]).shape == (0,)
+    faces = np.zeros((2, 128), np.float32)
+    faces[:, 0] = 0.47
+    assert match(faces, np.zeros((1, 128)), limits, only_best=False).tolist() == [True, False]
+
+
+@pytest.mark.slow
+@needs_dlib
+def test_one_face_of_a_group_is_found_in_no_stranger(shared_data, tools):
+    """Each face of one photo, looked for in the other, where none of these people is."""
+    pipeline, embedder = tools
+    found = []
+    for name in ("group_2", "group_1"):
+        image = cv2.imread(str(shared_data / "groups" / f"{name}.jpg"))
+        landmarks = [face.landmarks for face in pipeline.faces(image)]
+        found.append((landmarks, embedder.embed(image, landmarks)))
+    (_, references), (landmarks, strangers) = found
+    assert len(references) >= 8 and len(strangers) >= 20
+    for reference in references:
+        assert not match(strangers, reference[None], thresholds(landmarks)).any()
