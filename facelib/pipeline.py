@@ -23,6 +23,9 @@ __all__ = ["DetectedFace", "Pipeline"]
 
 COVERED = 0.5  # faces that share more of the smaller one's box than this are the same one ...
 APART = 0.4  # ... unless their middles are further apart than this part of the larger one's side
+# Over a wide open mouth the mesh settles in two ways, its chin on the chin or on the lower lip; where both are
+# nearly as sure, the larger one is right.
+AS_SURE, LARGER = 0.85, 1.1
 # A picture without faces, or with one that seems to lie, is tried on its sides and upside down (clockwise
 # turns, in DFL's order); of what is found both ways the better one stays.
 TURNS = {0: None, 90: cv2.ROTATE_90_CLOCKWISE, 270: cv2.ROTATE_90_COUNTERCLOCKWISE, 180: cv2.ROTATE_180}
@@ -171,9 +174,23 @@ def _without_repeats(found: list[LandmarkedFace]) -> list[LandmarkedFace]:
     """
     kept: list[LandmarkedFace] = []
     for face in sorted(found, key=lambda f: -f.face.score):
-        if not any(_same_face(face.bounds, other.bounds) for other in kept):
+        for number, other in enumerate(kept):
+            if _same_face(face.bounds, other.bounds):
+                if _is_fuller(face, other):
+                    kept[number] = face
+                break
+        else:
             kept.append(face)
     return kept
+
+
+def _is_fuller(face: LandmarkedFace, other: LandmarkedFace) -> bool:
+    """Whether a face that is less sure than the other, which is the same one, shows more of it."""
+    return (
+        face.face.score >= AS_SURE * other.face.score
+        and areas(face.bounds)[0] > LARGER * areas(other.bounds)[0]
+        and not (face.doubtful or other.doubtful)
+    )
 
 
 def _same_face(rect: np.ndarray, other: np.ndarray) -> bool:

@@ -278,7 +278,10 @@ def import_file(path: Path, any_checksum: bool = False, say: Say = print) -> Pat
         shutil.copyfile(path, temporary)
         if digests_of(temporary) != digests:
             raise FileFormatError(f"{path}: was changed while it was being read; import it again")
-        tensors = read_source(temporary, entry)
+        try:
+            tensors = read_source(temporary, entry)
+        except FileFormatError as err:  # told of the file that the user knows
+            raise FileFormatError(str(err).replace(str(temporary), str(path))) from err
     genuine = digests.are_genuine(entry)
     write_copy(place.copy, tensors, entry, place.source, digests, accepted=not genuine)
     if not genuine:

@@ -394,3 +394,10 @@ def test_a_full_size_s3fd_survives_a_cut_and_is_read(home, monkeypatch):
     loaded = weights.load("S3FD")
     assert len(loaded) == 65 and loaded["fc6/weight"].shape == (3, 3, 512, 1024)
     assert tools.files_in(home) == ["S3FD.npy", "S3FD.safetensors"]
+
+
+def test_a_file_that_is_refused_is_called_by_its_own_name(tmp_path):
+    path = put(tmp_path, pickle.dumps({"a": Path("/")}), ENTRY.file)
+    with pytest.raises(FileFormatError, match="may be hostile") as refused:
+        weights.import_file(path, any_checksum=True)
+    assert str(refused.value).startswith(f"{path}: ")
