@@ -23,8 +23,8 @@ __all__ = ["DetectedFace", "Pipeline"]
 
 COVERED = 0.5  # faces that share more of the smaller one's box than this are the same one ...
 APART = 0.4  # ... unless their middles are further apart than this part of the larger one's side
-# Over a wide open mouth the mesh settles in two ways, its chin on the chin or on the lower lip; where both are
-# nearly as sure, the larger one is right.
+# Over a wide open mouth the mesh settles in two ways, its chin on the chin or on the lower lip; where both
+# are nearly as sure, the larger one is right.
 AS_SURE, LARGER = 0.85, 1.1
 # A picture without faces, or with one that seems to lie, is tried on its sides and upside down (clockwise
 # turns, in DFL's order); of what is found both ways the better one stays.
