@@ -34,6 +34,9 @@ class Mtcnn:
             SwapError: The package is not installed.
         """
         try:
+            from core.nn import devices
+
+            devices.prepare()  # quietly: else TensorFlow's log lines stand among ours
             from mtcnn import MTCNN
         except ImportError as err:
             python = Path(sys.executable).name

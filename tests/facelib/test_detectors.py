@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import threading
@@ -326,3 +327,12 @@ def test_clip_frames_have_exactly_one_face(shared_data, pipeline):
                 if number % 24 == 0
             ]
         assert [len(faces) for faces in pipeline.faces_batch(images)] == [1] * len(images)
+
+
+@pytest.mark.slow
+def test_mtcnn_starts_without_log_lines_of_tensorflow():
+    pytest.importorskip("mtcnn")
+    code = "from facelib.detectors.mtcnn import Mtcnn; Mtcnn()"
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("TF_")}
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment)
+    assert (run.returncode, run.stderr, run.stdout) == (0, "", "")
