@@ -161,7 +161,6 @@ def _work(job: Job) -> None:
     """Do what the options ask for, frames that are done left out."""
     from core.paths import require_writable_folder
     from core.storage import remove_leavings
-    from mainscripts.sort_rename import settle
 
     if job.debug is not None:
         remove_leavings(require_writable_folder(job.debug, "the folder of debug pictures"))

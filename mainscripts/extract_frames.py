@@ -30,7 +30,7 @@ DEBUG_QUALITY = 50  # DFL's; these pictures are for a glance
 GROUP = 8  # frames that networks look at together ...
 GROUP_PIXELS = 20_000_000  # ... unless they are so large that fewer hold as many pixels
 CHECKED_TYPES = 3  # face types up to this number are checked for their area, as DFL does
-SPARE_THREADS = 1  # some wait for the disk to have their faces; a fourth thread on two cores only gets in the way
+SPARE_THREADS = 1  # one waits for the disk to have its faces; two more would get in the way
 SWITCH_SECONDS = 0.001  # Python's turns are short between the networks; its own 5 ms let cores wait
 MOST_AREA = 4  # of a crop in the frame, over the area of the detector's box
 
