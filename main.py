@@ -18,7 +18,7 @@ COMMANDS = {
     "sort": "sort faces by sharpness, pose, likeness and more, and rename them in that order",
     "train": "train a model on two facesets",
     "merge": "put the predicted face into every frame",
-    "util": "pack, unpack, rename, debug and mask pictures, metadata of a folder of aligned faces",
+    "util": "pack, unpack, rename, report; metadata, debug and mask pictures of a folder of faces",
     "facesettool": "enhance, resize or cut again the faces of a folder",
     "weights": "list, fetch and import the weights of pretrained networks",
     "demo": "the whole job in one command, on two clips or on two drawn people",
