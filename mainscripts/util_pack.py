@@ -14,7 +14,7 @@ from mainscripts.util_faces import faces_in
 from mainscripts.util_skipped import printable, show_left_alone
 from samplelib.face_values import list_person_folders
 from samplelib.pak import PAK_NAME, Tell, read_pak_table
-from samplelib.pak_writer import Packed, PakSource, write_pak
+from samplelib.pak_writer import PakSource, left_by_removal, write_pak
 from samplelib.unpacking import unpack as unpack_pak
 
 
@@ -35,6 +35,10 @@ def pack(folder: Path, prompter: Prompter) -> None:
     if not sources and pak.exists():
         raise SwapError(f"{pak}: the faces are packed already, there are none beside it")
     if pak.exists():
+        if left := left_by_removal(pak, sources):
+            print(f"{len(left)} files are in {PAK_NAME}, compared; an earlier run was cut off removing them")
+            _offer_removal(folder, left, prompter)
+            return
         _check_loss(pak, sources, prompter)
     with _phases("Packing") as tell:
         packed = write_pak(pak, sources, tell)
@@ -44,8 +48,7 @@ def pack(folder: Path, prompter: Prompter) -> None:
         print(f"{len(faces_in(folder))} images beside the subfolders were not packed, and stay")
     skipped = {str(path.relative_to(folder)): reason for path, reason in packed.skipped.items()}
     show_left_alone(skipped, "files were not packed, and stay")
-    if prompter.ask_bool("Delete original files?", True):
-        _remove_packed(folder, packed)
+    _offer_removal(folder, packed.sources, prompter)
 
 
 def _sources(folder: Path, persons: list[Path]) -> list[PakSource]:
@@ -74,14 +77,16 @@ def _check_loss(pak: Path, sources: list[PakSource], prompter: Prompter) -> None
         raise SwapError(f"{pak}: {what}, and stays; unpack it first (util --unpack-faceset), then pack again")
 
 
-def _remove_packed(folder: Path, packed: Packed) -> None:
-    """Remove the files that are in the pak, and subfolders that are empty then."""
-    for source in packed.sources:
+def _offer_removal(folder: Path, packed: list[PakSource], prompter: Prompter) -> None:
+    """Ask whether the files that are in the pak are to go, and subfolders that are empty then."""
+    if not prompter.ask_bool("Delete original files?", True):
+        return
+    for source in packed:
         source.path.unlink(missing_ok=True)
-    for parent in {source.path.parent for source in packed.sources} - {folder}:
+    for parent in {source.path.parent for source in packed} - {folder}:
         with contextlib.suppress(OSError):  # other files are in it
             parent.rmdir()
-    print(f"{len(packed.sources)} files removed, which are in {PAK_NAME}")
+    print(f"{len(packed)} files removed, which are in {PAK_NAME}")
 
 
 def unpack(folder: Path) -> None:

@@ -147,6 +147,31 @@ def _compare(pak: Path, packed: Packed, tell: Tell) -> None:
             tell("verifying", len(entries))
 
 
+def left_by_removal(pak: Path, sources: Sequence[PakSource]) -> list[PakSource]:
+    """The files that a stopped removal of originals has left: they are the last faces of a pak with more.
+
+    None where files are faces that the pak has not, or not like that: somebody chose or changed those.
+    """
+    try:
+        entries = read_pak_table(pak, lambda row: (row.get("filename"), row.get("person_name")))
+        known = {entry.row for entry in entries}
+        left = [source for source in sources if (source.path.name, source.person) in known]
+        tail = entries[len(entries) - len(left) :]
+        if not 0 < len(left) < len(entries):
+            return []
+        if [entry.row for entry in tail] != [(source.path.name, source.person) for source in left]:
+            return []
+        packed = set(left)
+        if any(not isinstance(read_or_reason(one.path), str) for one in sources if one not in packed):
+            return []
+        with pak.open("rb") as file:
+            for source, entry in zip(left, tail, strict=True):
+                _compare_one(file, source, entry)
+    except (FileFormatError, SampleError, OSError, TypeError):  # TypeError: a name that is no text
+        return []
+    return left
+
+
 def _forget_cached(file: BinaryIO) -> None:
     """Let what is read next come from the disk instead of memory, where the system can be told so."""
     os.fsync(file.fileno())

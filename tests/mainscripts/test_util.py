@@ -90,6 +90,26 @@ def test_a_pak_with_other_faces_is_not_written_over_unasked(folder, drawn_faces,
     assert util(folder, "--unpack-faceset", "--pack-faceset") == 1, "packing comes first, as in DFL"
 
 
+def test_packing_again_finishes_a_removal_that_was_cut_off(folder, capsys):
+    before = contents(folder)
+    util(folder, "--pack-faceset")
+    pak = (folder / "faceset.pak").read_bytes()
+    (folder / "notes.jpg").write_bytes(b"no face, and stays")
+    for name in sorted(before)[2:]:  # the first two were removed, and then the run was killed
+        (folder / name).write_bytes(before[name])
+    assert util(folder, "--pack-faceset") == 0
+    assert sorted(contents(folder)) == ["faceset.pak", "notes.jpg"] and "cut off" in capsys.readouterr().out
+    assert (folder / "faceset.pak").read_bytes() == pak
+
+    for name in sorted(before)[:2]:  # no stopped run leaves these: somebody chose them
+        (folder / name).write_bytes(before[name])
+    assert util(folder, "--pack-faceset") == 1
+    changed = sorted(before)[-1]
+    (folder / sorted(before)[0]).unlink(), (folder / sorted(before)[1]).unlink()
+    (folder / changed).write_bytes(before[changed] + b"another")
+    assert util(folder, "--pack-faceset") == 1 and (folder / changed).exists()
+
+
 def test_debug_pictures_names_and_masks_follow_one_another(folder):
     faces = sorted(folder.glob("*.jpg"))
     image, metadata = facelib.read_face(faces[0])
