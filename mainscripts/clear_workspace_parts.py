@@ -9,6 +9,7 @@ from pathlib import Path
 
 from core.paths import IMAGE_SUFFIXES
 from core.video.extraction import FRAME_NAME, MANIFEST, SUFFIXES, Request, read_manifest
+from core.video.film_files import is_film
 
 SIDES = (("data_src", "source"), ("data_dst", "destination"))
 RECORDS = (MANIFEST, "timestamps.json", ".denoise.log", ".denoise")
@@ -20,10 +21,6 @@ FOLDERS = (
     ("merged_mask", "masks of the merged frames", False),
 )
 MORE_FACES = "aligned_"  # aligned_trash, aligned_xseg, aligned_enhanced and so on
-KEPT_SUFFIXES = frozenset(
-    (".mp4", ".m4v", ".mov", ".mkv", ".avi", ".webm", ".wmv", ".flv", ".mpg", ".mpeg", ".ts", ".mts", ".m2ts")
-    + (".vob", ".3gp", ".ogv", ".mxf", ".y4m")
-)
 SOUGHT_FOR_LABELS = 2000  # faces that are opened to see whether they were labelled
 
 
@@ -76,7 +73,7 @@ def _frames(workspace: Path, folder: Path, side: str) -> list[Part]:
     frames, pictures = [], []
     request, _, _ = read_manifest(folder)
     with os.scandir(folder) as entries:
-        for entry in entries:
+        for entry in sorted(entries, key=lambda entry: entry.name):
             if os.path.splitext(entry.name)[1].lower() in IMAGE_SUFFIXES and entry.is_file():
                 numbered = request is not None and FRAME_NAME.fullmatch(entry.name)
                 (frames if numbered else pictures).append(Path(entry.path))
@@ -138,7 +135,7 @@ def _whole(what: str, folder: Path, quick: bool, warning: str, inside: bool = Fa
 
 
 def _holds_video(path: Path) -> bool:
-    return any(Path(name).suffix.lower() in KEPT_SUFFIXES for name, _ in _walk(path))
+    return any(is_film(file) for file, _ in _walk(path))
 
 
 def _part(what: str, folder: Path, paths: list[Path], quick: bool, warning: str = "") -> Part:
@@ -147,17 +144,17 @@ def _part(what: str, folder: Path, paths: list[Path], quick: bool, warning: str 
     return Part(what, place, tuple(paths), quick, len(sizes), sum(sizes), warning)
 
 
-def _walk(path: Path) -> Iterator[tuple[str, int]]:
-    """Names and sizes of the files below `path`, or of itself; links are not followed."""
+def _walk(path: Path) -> Iterator[tuple[Path, int]]:
+    """The files below `path`, or itself, and their sizes; links are not followed."""
     if path.is_symlink() or not path.is_dir():
-        yield path.name, path.lstat().st_size
+        yield path, path.lstat().st_size
         return
     with os.scandir(path) as entries:
         for entry in entries:
             if entry.is_dir(follow_symlinks=False):
                 yield from _walk(Path(entry.path))
             else:
-                yield entry.name, entry.stat(follow_symlinks=False).st_size
+                yield Path(entry.path), entry.stat(follow_symlinks=False).st_size
 
 
 def _labels(folder: Path) -> str:

@@ -94,6 +94,18 @@ def test_after_yes_to_all_only_videos_are_left(workspace, monkeypatch):
     assert clear(workspace, monkeypatch) == 0
 
 
+def test_films_of_rare_names_stay_wherever_they_are(workspace, monkeypatch):
+    film = (workspace / "data_src.mp4").read_bytes()
+    places = ("data_dst/aligned/tape.mpe", "data_src/aligned_trash/clip.f4v", "data_src/aligned/no ending")
+    for place in (*places, "model/backups/camera.lrf"):
+        (workspace / place).parent.mkdir(exist_ok=True)
+        (workspace / place).write_bytes(film)
+    (workspace / "data_dst" / "aligned" / "notes.lrf").write_bytes(b"no film")
+    assert clear(workspace, monkeypatch, ["y"] * 8) == 0
+    assert all((workspace / place).read_bytes() == film for place in (*places, "model/backups/camera.lrf"))
+    assert not (workspace / "data_dst" / "aligned" / "notes.lrf").exists()
+
+
 def test_enter_keeps_what_took_long(workspace, monkeypatch):
     before = tree(workspace)
     assert clear(workspace, monkeypatch, [""] * 7) == 0
