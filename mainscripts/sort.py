@@ -96,11 +96,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Sort one folder, or each subfolder of a faceset of several persons; returns the exit code."""
     from core.paths import require_folder
+    from core.storage import remove_leavings
     from samplelib.pak import PAK_NAME
 
     folder = require_folder(args.input_dir, "the folder of faces").absolute()
     prompter = get_prompter(args)
     folders = _folders(folder)
+    for one in folders if not args.dry_run else []:
+        remove_leavings(one)
     pending = [one for one in folders if _settle(one, args, prompter)]
     if args.undo:
         if not pending:

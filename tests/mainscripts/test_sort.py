@@ -314,8 +314,10 @@ def test_sigkill_of_the_command(faces):
         process.wait()
         process.stdout.close()
         assert sorted(contents(faces).values()) == sorted(before.values())
+    half_made = faces / f".{process.pid}-1..sort_names.json"
+    half_made.write_bytes(b"{")
     assert run(faces, "origname") == 0
-    assert contents(faces) == before
+    assert contents(faces) == before and not half_made.exists()
 
 
 @pytest.mark.skipif(os.name == "nt", reason="flock")
