@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 def cut_video(args: argparse.Namespace) -> int:
     """A piece of a video beside it, as `<name>_cut`."""
     from core import video
-    from core.video.cutting import DEFAULT_BITRATE, check_times
+    from core.video.cutting import DEFAULT_BITRATE, check_times, piece_path
 
     prompter = get_prompter(args)
     options = CutOptions(**CutOptions.given_by(args))
@@ -44,7 +44,9 @@ def cut_video(args: argparse.Namespace) -> int:
     if plan is None or args.bitrate is not None:
         label = "Bitrate of output file in MB/s"
         bitrate = ask_number(prompter, args.bitrate, label, DEFAULT_BITRATE, BITRATES)
-    output = info.path.with_name(f"{info.path.stem}_cut{info.path.suffix}")
+    output = piece_path(info.path)
+    if output.suffix != info.path.suffix:
+        print(f"pieces of {info.path.suffix or 'such files'} are written as {output.suffix}")
     if output.exists() and not prompter.ask_bool(f"{output.name} exists. Replace it?", True):
         raise SwapError(f"{output}: exists and was kept; move it away first")
     if plan is not None:
@@ -54,7 +56,7 @@ def cut_video(args: argparse.Namespace) -> int:
     else:
         _encode(info, output, start, end, tracks, bitrate)
     done = video.probe(output)
-    print(f"{output}: {done.expected_frames} frames, {length_text(done)}")
+    print(f"{output}: {len(video.read_timeline(done))} frames, {length_text(done)}")
     return 0
 
 

@@ -24,6 +24,7 @@ from core.video.timeline import is_hidden
 DEFAULT_BITRATE = 25  # Mbit/s, as in DFL
 TIME = re.compile(r"(?:(?:(\d+):)?([0-5]?\d):)?(\d+(?:\.\d*)?)")
 METHODS = ("auto", "copy", "encode")
+LEAD = 20.0  # seconds decoded before a piece of a film without an index
 SLACK = 0.0005  # seconds; times are typed in milliseconds
 
 
@@ -76,6 +77,12 @@ def check_times(info: VideoInfo, start: float, end: float) -> None:
         raise VideoError(f"{info.path}: lasts {info.duration:.3f} s, so nothing starts at {start:g} s")
 
 
+def piece_path(video: Path) -> Path:
+    """Where a piece goes: `<name>_cut` beside the video; Matroska where its own container is not written."""
+    suffix = video.suffix if video.suffix.lower() in CONTAINERS else ".mkv"  # it holds any film and sound
+    return video.with_name(f"{video.stem}_cut{suffix}")
+
+
 def plan_copy(info: VideoInfo, start: float, end: float) -> CopyPlan | None:
     """The piece from `start` to `end` (0: the end) that packets can make, moved to where they can be parted.
 
@@ -84,10 +91,10 @@ def plan_copy(info: VideoInfo, start: float, end: float) -> CopyPlan | None:
     before `end`.
 
     Returns:
-        None if the container tells too little, or cannot be written.
+        None if the container tells too little.
     """
     check_times(info, start, end)
-    index = _read_index(info) if info.path.suffix.lower() in CONTAINERS else None
+    index = _read_index(info)
     if index is None:
         return None
     times = index.times
@@ -233,7 +240,7 @@ def cut(
 
     container = container_for(output)
     check_times(info, start, end)
-    times = ({"ss": f"{start:.6f}"} if start else {}) | ({"to": f"{end:.6f}"} if end else {})
+    times, piece = _time_options(info, start, end)
     source = ffmpeg.input(file_url(info.path), **times)
     encoding = choose_encoding("auto", container.suffix, False, deep=info.bits > 8)
     mastering = info.mastering.encoder_parameters() if info.mastering is not None and encoding.deep else []
@@ -258,9 +265,20 @@ def cut(
     storage.remove_leavings(folder, output.name)
     with storage.replacing(output) as temporary:
         filters = _filters(info, encoding.pixel_format)
-        spec = ffmpeg.output(*streams, file_url(temporary), vf=filters, **clock, **options)
+        spec = ffmpeg.output(*streams, file_url(temporary), vf=filters, **clock, **piece, **options)
         run(spec, str(info.path), on_frames)
     storage.sync_directory(folder)
+
+
+def _time_options(info: VideoInfo, start: float, end: float) -> tuple[dict[str, str], dict[str, str]]:
+    """ffmpeg's options for the seconds of a piece, before its input and before its output."""
+    if info.path.suffix.lower() in CONTAINERS:
+        return ({"ss": f"{start:.6f}"} if start else {}) | ({"to": f"{end:.6f}"} if end else {}), {}
+    # Without an index, ffmpeg lands where it can, perhaps too late: begin earlier, and drop what is too much.
+    lead = min(start, LEAD)
+    before = {"ss": f"{start - lead:.6f}"} if start > lead else {}
+    piece = {"ss": f"{lead:.6f}"} if lead else {}
+    return before, piece | ({"t": f"{end - start:.6f}"} if end else {})
 
 
 def _filters(info: VideoInfo, pixel_format: str) -> str:

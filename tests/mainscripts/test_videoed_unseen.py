@@ -13,7 +13,16 @@ from core.imageio import read_deep_image, read_image, write_image
 from core.paths import list_images
 from core.video import probe, read_timeline
 from core.video.provenance import SOURCE_TYPE, read_source_type
-from tests.video_clips import VARYING, ffmpeg, frame_times, make_clip, make_hdr10, make_rotated, sound_digest
+from tests.video_clips import (
+    VARYING,
+    decoded,
+    ffmpeg,
+    frame_times,
+    make_clip,
+    make_hdr10,
+    make_rotated,
+    sound_digest,
+)
 
 
 @pytest.fixture
@@ -116,6 +125,35 @@ def test_all_tracks_another_codec_and_both_cuts(work, capsys):
                    "--method", "copy") == 0  # fmt: skip
     assert len(read_timeline(probe(work / "zwei Töne_cut.mkv"))) > 15
     assert videoed("cut-video", "--input-file", clip, "--method", "copy", "--bitrate", "5") == 2
+
+
+@pytest.mark.parametrize("suffix", [".mts", ".mpg", ".wmv"])
+def test_pieces_of_films_in_other_containers_are_exact(work, suffix, capsys):
+    clip = work / f"Kamera 1{suffix}"
+    codecs = {
+        ".mts": ("-c:v", "libx264", "-g", "12", "-c:a", "ac3", "-f", "mpegts"),
+        ".mpg": ("-c:v", "mpeg2video", "-q:v", "2", "-c:a", "mp2"),
+        ".wmv": ("-c:v", "msmpeg4", "-q:v", "2", "-c:a", "wmav2"),
+    }[suffix]
+    inputs = (
+        "-f",
+        "lavfi",
+        "-i",
+        "testsrc2=size=64x48:rate=25",
+        "-f",
+        "lavfi",
+        "-i",
+        "sine=sample_rate=48000",
+    )
+    ffmpeg(*inputs, "-t", "3", *codecs, "-pix_fmt", "yuv420p", clip)
+    start = probe(clip).start
+    words = ("cut-video", "--input-file", clip, "--from-time", f"{start + 1.2:.3f}")
+    assert videoed(*words, "--to-time", f"{start + 2.2:.3f}") == 0
+    piece = work / "Kamera 1_cut.mkv"
+    assert f"{piece}: 25 frames" in capsys.readouterr().out
+    wanted, found = decoded(clip, "gray")[30:55], decoded(piece, "gray")
+    assert len(found) == 25 and len(probe(piece).audio) == 1
+    assert all(np.abs(a.astype(int) - b).mean() < 2 for a, b in zip(wanted, found))
 
 
 def test_denoising_by_motion_is_chosen_by_a_flag(work, capsys):
