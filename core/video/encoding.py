@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     import numpy as np
 
 MAX_TIMESCALE = 1_000_000  # of an mp4 track
+USUAL_RATES = (5, 240)  # a gap before the last frame that fits none of these is not its length
 
 
 def encode_sequence(
@@ -146,7 +147,7 @@ def _feeder(plan: EncodingPlan, process: subprocess.Popen[bytes]) -> Iterator[Ca
     base = plan.timeline.time_base
     pipe = _WriteOnly(process.stdin)
     with av.open(pipe, "w", format="nut") as container:
-        stream = container.add_stream("rawvideo", rate=plan.rate)
+        stream = container.add_stream("rawvideo", rate=_last_rate(plan))
         stream.width, stream.height = (side + extra for side, extra in zip(plan.size, plan.padding))
         stream.pix_fmt = _piped_format(plan)
         stream.time_base = stream.codec_context.time_base = Fraction(base)
@@ -163,6 +164,15 @@ def _feeder(plan: EncodingPlan, process: subprocess.Popen[bytes]) -> Iterator[Ca
         yield feed
         for packet in stream.encode(None):
             container.mux(packet)
+
+
+def _last_rate(plan: EncodingPlan) -> Fraction:
+    """The rate that ffmpeg is told: the last frame is shown for one over it, so as long as the one before."""
+    timeline = plan.timeline
+    if timeline is None or len(timeline) < 2:
+        return plan.rate
+    rate = 1 / (int(timeline.ticks[-1] - timeline.ticks[-2]) * Fraction(timeline.time_base))
+    return rate if USUAL_RATES[0] <= rate <= USUAL_RATES[1] else plan.rate
 
 
 class _WriteOnly:

@@ -87,6 +87,14 @@ def test_a_varying_rate_stays_in_step_with_its_sound(work, capsys):
     np.testing.assert_allclose(frame_times(work / "again.mkv"), expected, atol=0.0011)
 
 
+def test_the_last_frame_of_a_varying_rate_is_not_made_longer(work):
+    chosen = "select='not(mod(n\\,3))+not(mod(n\\,5))+gt(n\\,60)'"
+    vary = ("-vf", chosen, "-fps_mode", "passthrough")
+    clip = make_clip(work / "a.mp4", frames=90, rate="30", options=vary)
+    done = go_round(work, clip)
+    assert done.duration == pytest.approx(probe(clip).duration, abs=0.002)
+
+
 def test_hdr_is_kept_by_default_and_8_bits_on_request(work, capsys):
     clip = make_hdr10(work / "hdr.mp4")
     done = go_round(work, clip)
