@@ -65,7 +65,8 @@ def read_pak_table(path: Path, keep: Callable[[dict[str, Any]], Any] = dict) -> 
     start = 16 + table_length + 8 * count
     ends = np.append(offsets[1:-1], size - start) if rows else offsets[:0]
     lengths = ends - offsets[:-1]
-    if rows and (offsets[0] < 0 or lengths.min() <= 0 or ends[-1] > size - start):
+    # The last offset tells the file's size: without it, the last face of a pak cut short would seem whole.
+    if rows and (offsets[0] < 0 or lengths.min() <= 0 or offsets[-1] > size):
         raise FileFormatError(f"{path}: offsets lead outside the file, which was cut short; pack again")
     return [
         PakEntry(row, start + offset, length)

@@ -110,6 +110,14 @@ def test_packing_again_finishes_a_removal_that_was_cut_off(folder, capsys):
     assert util(folder, "--pack-faceset") == 1 and (folder / changed).exists()
 
 
+def test_a_pak_that_was_cut_short_stays(folder, capsys):
+    util(folder, "--pack-faceset")
+    pak = folder / "faceset.pak"
+    pak.write_bytes(pak.read_bytes()[:-100])
+    assert util(folder, "--unpack-faceset") == 1
+    assert sorted(contents(folder)) == ["faceset.pak"] and "cut short" in capsys.readouterr().err
+
+
 def test_debug_pictures_names_and_masks_follow_one_another(folder):
     faces = sorted(folder.glob("*.jpg"))
     image, metadata = facelib.read_face(faces[0])
