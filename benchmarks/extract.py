@@ -2,6 +2,7 @@
 
     python benchmarks/extract.py [--pair blazeface+facemesh] [--clips person_a,person_b] [--frames 150]
     python benchmarks/extract.py --pair all
+    python benchmarks/extract.py --pair s3fd+fan --precision float32
 
 The yardstick reads a frame, finds its faces, cuts them out and writes them, then takes the next, in one
 thread. S3FD and FAN are taken from `plain_faces.py` for it, which does what DFL does: one
@@ -69,7 +70,11 @@ def main() -> int:
     parser.add_argument("--slow-frames", type=int, default=SLOW_FRAMES, help="the same for slow networks")
     parser.add_argument("--rounds", type=int, default=3, help="how often both take their turn")
     parser.add_argument("--size", type=int, default=512, help="side of the aligned faces")
+    parser.add_argument(
+        "--precision", default="auto", choices=("auto", "float32", "bfloat16"), help="of S3FD and FAN"
+    )
     args = parser.parse_args()
+    _settle_precision(args.precision)
     videos = [args.data / "clips" / f"{name}.mp4" for name in args.clips.split(",")]
     for video in videos:
         if not video.is_file():
@@ -82,6 +87,15 @@ def main() -> int:
             for pair in (PAIRS if args.pair == "all" else (args.pair,))
         ]
     return 0 if all(good) else 1
+
+
+def _settle_precision(wanted: str) -> None:
+    """Let `auto` be this precision, as it is on another processor."""
+    from core.nn import precision
+
+    choose = precision.choose
+    if wanted != "auto":
+        precision.choose = lambda asked, used: choose(wanted if asked == "auto" else asked, used)
 
 
 def _compare(pair: str, clips: list[list[Path]], folder: Path, args: argparse.Namespace) -> bool:
