@@ -91,11 +91,10 @@ def main() -> int:
 
 def _settle_precision(wanted: str) -> None:
     """Let `auto` be this precision, as it is on another processor."""
-    from core.nn import precision
-
-    choose = precision.choose
     if wanted != "auto":
-        precision.choose = lambda asked, used: choose(wanted if asked == "auto" else asked, used)
+        from facelib.nets import common
+
+        common._bfloat16_pays = lambda: wanted == "bfloat16"
 
 
 def _compare(pair: str, clips: list[list[Path]], folder: Path, args: argparse.Namespace) -> bool:
