@@ -28,8 +28,11 @@ class BlazeFace:
 
     name = "blazeface"
 
-    def __init__(self, threshold: float = 0.5) -> None:
-        """Prepare the network; `threshold` is the smallest score of a box, 0 to 1."""
+    def __init__(self, threshold: float = 0.4) -> None:
+        """Prepare the network; `threshold` is the smallest score of a box, 0 to 1.
+
+        It is low: the pipeline verifies every box, and wide open mouths score little.
+        """
         self._model = LiteModel(MODEL_FILE)
         self._threshold = threshold
         rows, columns = np.divmod(np.arange(CELLS * CELLS), CELLS)
