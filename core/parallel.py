@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from typing import TypeVar
 
 from core.system import cpu_count
@@ -29,14 +30,28 @@ def map_in_order(
     """
     workers = workers or cpu_count() + 1
     ahead = 4 * workers if ahead is None else ahead
-    waiting: deque[Future[Result]] = deque()
-    pool = ThreadPoolExecutor(workers)
+    with threads(workers) as pool:
+        yield from stay_ahead(pool, function, items, ahead)
+
+
+@contextlib.contextmanager
+def threads(count: int) -> Iterator[Executor]:
+    """A pool whose waiting work is dropped, and whose begun work is awaited, however the block is left."""
+    pool = ThreadPoolExecutor(count)
     try:
-        for item in items:
-            waiting.append(pool.submit(function, item))
-            if len(waiting) > ahead:
-                yield waiting.popleft().result()
-        while waiting:
-            yield waiting.popleft().result()
+        yield pool
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
+
+
+def stay_ahead(
+    pool: Executor, function: Callable[[Item], Result], items: Iterable[Item], count: int
+) -> Iterator[Result]:
+    """Results of `function` on items in order, while up to `count` more of them are in work or wait."""
+    waiting: deque[Future[Result]] = deque()
+    for item in items:
+        waiting.append(pool.submit(function, item))
+        if len(waiting) > count:
+            yield waiting.popleft().result()
+    while waiting:
+        yield waiting.popleft().result()

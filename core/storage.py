@@ -7,6 +7,7 @@ import errno
 import json
 import os
 import re
+import shutil
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -81,6 +82,18 @@ def write_bytes(path: Path, data: bytes, durable: bool = True) -> None:
     """Replace the content of `path` with `data`, whole or not at all; `durable` as in `replacing`."""
     with replacing(path, durable) as temporary:
         temporary.write_bytes(data)
+
+
+def move_file(source: Path, goal: Path) -> None:
+    """Move a file, in place of another if there is one; to another disk too, whole or not at all."""
+    try:
+        source.replace(goal)
+    except OSError as err:
+        if err.errno != errno.EXDEV:
+            raise
+        with replacing(goal) as temporary:
+            shutil.copy2(source, temporary)
+        source.unlink()
 
 
 def write_json(path: Path, value: Any) -> None:

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import sys
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -16,6 +14,8 @@ import numpy as np
 
 from core.errors import SampleError
 from core.imageio import write_image
+from core.parallel import stay_ahead
+from core.parallel import threads as workers
 from core.system import cpu_count
 from facelib.alignment import transform_mat, transform_points
 from facelib.drawing import draw_debug
@@ -34,7 +34,6 @@ SPARE_THREADS = 1  # one waits for the disk to have its faces; two more would ge
 SWITCH_SECONDS = 0.001  # Python's turns are short between the networks; its own 5 ms let cores wait
 MOST_AREA = 4  # of a crop in the frame, over the area of the detector's box
 
-Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 
@@ -167,8 +166,8 @@ def map_frames(
         except SampleError as err:
             return frame.name, err
 
-    with _workers(threads) as pool, _tuned_for_threads():
-        yield from _ahead(pool, tried, frames, threads * (1 + ahead))
+    with workers(threads) as pool, _tuned_for_threads():
+        yield from stay_ahead(pool, tried, frames, threads * (1 + ahead))
 
 
 def _in_groups(
@@ -198,10 +197,10 @@ def _in_groups(
         except SampleError as err:
             return name, err
 
-    with _workers(threads) as pool, _workers(1) as network, _tuned_for_threads():
-        images = _ahead(pool, read, frames, threads)
-        groups = _ahead(network, look, _grouped(images), 1)
-        yield from _ahead(pool, finished, (looked for group in groups for looked in group), threads)
+    with workers(threads) as pool, workers(1) as network, _tuned_for_threads():
+        images = stay_ahead(pool, read, frames, threads)
+        groups = stay_ahead(network, look, _grouped(images), 1)
+        yield from stay_ahead(pool, finished, (looked for group in groups for looked in group), threads)
 
 
 _Looked = tuple[str, "np.ndarray | SampleError", list[DetectedFace]]
@@ -220,29 +219,6 @@ def _grouped(
             group, pixels = [], 0
     if group:
         yield group
-
-
-def _ahead(
-    pool: Executor, work: Callable[[Item], Result], items: Iterable[Item], count: int
-) -> Iterator[Result]:
-    """The results of `work` on items in order, while up to `count` more of them are in work or wait."""
-    waiting: deque[Future[Result]] = deque()
-    for item in items:
-        waiting.append(pool.submit(work, item))
-        if len(waiting) > count:
-            yield waiting.popleft().result()
-    while waiting:
-        yield waiting.popleft().result()
-
-
-@contextlib.contextmanager
-def _workers(threads: int) -> Iterator[Executor]:
-    """A pool whose waiting work is dropped, and whose begun work is awaited, however the block is left."""
-    pool = ThreadPoolExecutor(threads, thread_name_prefix="extract")
-    try:
-        yield pool
-    finally:
-        pool.shutdown(wait=True, cancel_futures=True)
 
 
 @contextlib.contextmanager

@@ -8,7 +8,6 @@ not be made again. Moving is a rename for each file: at any moment a face is the
 from __future__ import annotations
 
 import contextlib
-import errno
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -128,7 +127,7 @@ def _move_all(place: Workplace) -> None:
     for path in track(images, "Merging", len(images), "face"):
         goal = place.faceset / path.name
         if goal.exists():  # a face that was deleted meanwhile does not come back
-            _move(path, goal)
+            storage.move_file(path, goal)
             moved += 1
     storage.sync_directory(place.faceset)
     print(f"{moved} faces of {place.faceset} replaced")
@@ -138,16 +137,6 @@ def _move_all(place: Workplace) -> None:
         storage.write_json(place.output / RECORD_NAME, {"settings": {}, "merging": False})
     else:
         _remove_if_empty(place.output)
-
-
-def _move(path: Path, goal: Path) -> None:
-    try:
-        path.replace(goal)
-    except OSError as err:
-        if err.errno != errno.EXDEV:
-            raise
-        storage.write_bytes(goal, path.read_bytes())  # the faceset is a link to another disk
-        path.unlink()
 
 
 def _remove_if_empty(output: Path) -> None:

@@ -14,11 +14,9 @@ Nothing is ever written over; a file that turns up under a wanted name makes our
 from __future__ import annotations
 
 import contextlib
-import errno
 import filecmp
 import os
 import secrets
-import shutil
 import unicodedata
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
@@ -26,7 +24,7 @@ from pathlib import Path
 from typing import Any
 
 from core.errors import FileFormatError, SwapError
-from core.storage import encode_json, read_json, replacing, sync_directory, write_bytes
+from core.storage import encode_json, move_file, read_json, sync_directory, write_bytes
 
 JOURNAL = ".sort.json"
 VERSION = 1
@@ -225,7 +223,7 @@ def _end(journal: Journal, relabel: Relabel | None, forth: bool) -> None:
 def _shift(source: Path, between: Path) -> None:
     """Move a file to its own name between; one that is there already, or is gone, is let be."""
     if not os.path.lexists(between) and os.path.lexists(source):
-        _rename(source, between)
+        move_file(source, between)
 
 
 def _land(between: Path, goal: Path) -> list[str]:
@@ -233,26 +231,14 @@ def _land(between: Path, goal: Path) -> list[str]:
     if not os.path.lexists(between):
         return [] if os.path.lexists(goal) else [f"{goal.name}: was removed meanwhile"]
     if not os.path.lexists(goal):
-        _rename(between, goal)
+        move_file(between, goal)
         return []
     if between.parent != goal.parent and filecmp.cmp(between, goal, shallow=False):
         between.unlink()  # it was copied to another disk, and then the run was cut off
         return []
     other = free_name(goal.name, lambda name: os.path.lexists(goal.with_name(name)))
-    _rename(between, goal.with_name(other))
+    move_file(between, goal.with_name(other))
     return [f"{goal}: another file came there meanwhile; ours is now {other}"]
-
-
-def _rename(source: Path, goal: Path) -> None:
-    """Move a file, to another disk too: the trash may be a link to one."""
-    try:
-        source.rename(goal)
-    except OSError as err:
-        if err.errno != errno.EXDEV:
-            raise
-        with replacing(goal) as temporary:
-            shutil.copy2(source, temporary)
-        source.unlink()
 
 
 def free_name(name: str, taken: Callable[[str], bool]) -> str:

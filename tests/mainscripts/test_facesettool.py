@@ -183,14 +183,14 @@ def test_a_stopped_run_goes_on_and_makes_only_what_is_missing(folder, monkeypatc
 
 def test_a_merge_that_was_cut_off_is_finished_first(folder, monkeypatch, capsys):
     argv = ("resize", "--input-dir", folder, "--image-size", 256)
-    genuine, left = facesettool_job._move, iter(range(3))
+    genuine, left = facesettool_job.storage.move_file, iter(range(3))
 
     def stopping(path, goal):
         if next(left, None) is None:
             raise KeyboardInterrupt
         genuine(path, goal)
 
-    monkeypatch.setattr(facesettool_job, "_move", stopping)
+    monkeypatch.setattr(facesettool_job.storage, "move_file", stopping)
     assert tool(*argv) == 130
     monkeypatch.undo()
     assert sorted(image.shape[0] for image, _ in faces(folder).values()) == [128] * 3 + [256] * 3

@@ -183,14 +183,14 @@ def test_a_file_removed_meanwhile_is_told_and_the_others_come_home(tmp_path):
 def test_trash_on_another_disk(tmp_path, monkeypatch):
     import errno
 
-    real = Path.rename
+    real = Path.replace
 
-    def rename(self, goal):
+    def replace(self, goal):
         if Path(goal).parent != self.parent:
             raise OSError(errno.EXDEV, "another disk")
         return real(self, goal)
 
-    monkeypatch.setattr(Path, "rename", rename)
+    monkeypatch.setattr(Path, "replace", replace)
     folder = tmp_path / "faces"
     fill(folder, ["b.jpg"])
     begin(Journal(folder, tmp_path / "t", [Move("b.jpg", "b.jpg", True)], "blur"))
