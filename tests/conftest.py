@@ -38,3 +38,38 @@ def shared_data() -> Path:
     if not folder.is_dir():
         pytest.skip("the shared data folder is not beside the repository")
     return folder
+
+
+@pytest.fixture(scope="session")
+def wide_sums():
+    """Call with a function and its arguments: names of the sums of more than two tensors in its graph.
+
+    On a CPU these round differently from run to run (`core.nn.losses`). Grappler makes such sums, so the
+    graph that is looked at is the one after its work.
+    """
+    import tensorflow as tf
+    from tensorflow.python.eager import context
+
+    def find(function, *args) -> list[str]:
+        fresh = tf.function(getattr(function, "python_function", function))  # only a first run is recorded
+        context.enable_run_metadata()
+        try:
+            fresh(*args)
+            metadata = context.export_run_metadata()
+        finally:
+            context.disable_run_metadata()
+        graphs = [graph.post_optimization_graph for graph in metadata.function_graphs]
+        nodes = [
+            node
+            for graph in graphs
+            for nodes in (graph.node, *(function.node_def for function in graph.library.function))
+            for node in nodes
+        ]
+        assert nodes, "no graph was recorded"
+        return [node.name for node in nodes if "AddN" in node.op and _data_inputs(node) > 2]
+
+    return find
+
+
+def _data_inputs(node) -> int:
+    return sum(not name.startswith("^") for name in node.input)

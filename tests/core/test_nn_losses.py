@@ -83,3 +83,42 @@ def test_gradient_of_dssim_is_that_of_the_plain_formula(losses):
         results.append([total, *tape.gradient(total, [a, b])])
     for wanted, found in zip(*results):
         np.testing.assert_allclose(found, wanted, atol=2e-7)
+
+
+def test_wide_blur_is_that_of_a_filter(losses):
+    image = noise()[:, :96, :80, :1]
+    blurred = losses.gaussian_blur(image, 12.0)
+    wanted = losses.filter_separable(image, losses.gaussian_window(49, 12.0), "SAME")
+    np.testing.assert_allclose(blurred, wanted, atol=2e-6)
+
+
+def test_sigmoid_cross_entropy(losses):
+    logits = noise()[:, :5, :4, :1] * 8 - 4
+    found = [losses.sigmoid_cross_entropy(label, logits) for label in (0.0, 1.0)]
+    wanted = [np.log1p(np.exp(sign * logits)).mean(axis=(1, 2, 3)) for sign in (1, -1)]
+    np.testing.assert_allclose(found, wanted, rtol=1e-5)
+
+
+def gradient_through_copies(copies):
+    import tensorflow as tf
+
+    weight = tf.constant(noise()[0, :64, :64, 0])
+
+    @tf.function
+    def gradient(x):
+        with tf.GradientTape() as tape:
+            tape.watch(x)
+            a, b, c, d = copies(tf.matmul(x, weight) / 16, 4)
+            terms = [tf.sin(a), tf.cos(b * 2.0), tf.tanh(c), tf.exp(-d * d)]
+        return tape.gradient(terms, x)
+
+    return gradient
+
+
+def test_copies_gradients_add_up_without_wide_sums(losses, wide_sums):
+    x = noise()[1, :64, :64, 0]
+    fanned, plain = (gradient_through_copies(copies) for copies in (losses.fan_out, lambda x, n: [x] * n))
+    np.testing.assert_allclose(fanned(x), plain(x), rtol=1e-5, atol=1e-6)
+    assert len({fanned(x).numpy().tobytes() for _ in range(5)}) == 1
+    assert not wide_sums(fanned, x)
+    assert wide_sums(plain, x), "the test sees no wide sum at all"
