@@ -5,168 +5,54 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import difflib
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, fields, replace
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 from core.errors import UsageError
+from core.option_spec import (
+    ALWAYS,
+    FIRST_RUN,
+    NEVER,
+    NOT_ZERO,
+    Condition,
+    Derived,
+    Scalar,
+    Spec,
+    one_of,
+    opt,
+    shown,
+)
 
 if TYPE_CHECKING:
     from core.interact.prompts import Prompter
 
-ALWAYS = "always"  # asked at every start that asks at all
-FIRST_RUN = "first run"  # asked once; fixed for the life of a model
-NEVER = "never"  # set by --option only
+__all__ = [
+    "ALWAYS",
+    "FIRST_RUN",
+    "NEVER",
+    "NOT_ZERO",
+    "Check",
+    "Condition",
+    "Derived",
+    "OptionSet",
+    "Scalar",
+    "Spec",
+    "one_of",
+    "opt",
+    "shown",
+]
 
-Scalar = bool | int | float | str
 Set = TypeVar("Set", bound="OptionSet")
 
 
 @dataclass(frozen=True)
-class Spec:
-    """All that is known of one option; made by `opt`, completed with name and type by `OptionSet.specs`."""
+class Check:
+    """What several options must agree on."""
 
-    name: str
-    kind: type
-    default: Scalar
-    help: str
-    label: str
-    low: float | None
-    high: float | None
-    multiple: int | None
-    choices: tuple[Scalar, ...]
-    ask: str
-    needs: Mapping[str, Sequence[Scalar]]
-    numbered: bool  # a menu whose entries may also be named by their number, as DFL's mode lists are
-
-    @property
-    def flag(self) -> str:
-        return "--" + self.name.replace("_", "-")
-
-    def range_text(self) -> str:
-        """The values allowed, for prompts and messages; empty when anything goes."""
-        if self.kind is bool:
-            return "y/n"
-        if self.choices:
-            return "/".join(str(choice) for choice in self.choices)
-        if self.low is None and self.high is None:
-            return ""
-        low, high = ("" if limit is None else f"{limit:.10g}" for limit in (self.low, self.high))
-        return f"{low}..{high}" + (f", a multiple of {self.multiple}" if self.multiple else "")
-
-    def parse(self, text: str) -> Scalar:
-        """The value that `text` spells, unchecked against the range.
-
-        Raises:
-            ValueError: It spells none of this type.
-        """
-        text = text.strip()
-        if self.kind is bool:
-            return _parse_bool(text)
-        if self.choices:
-            return self._parse_choice(text)
-        if self.kind is int:
-            return int(text)
-        if self.kind is float:
-            return float(text)
-        return text
-
-    def _parse_choice(self, text: str) -> Scalar:
-        for choice in self.choices:
-            if str(choice).lower() == text.lower():
-                return choice
-        if self.numbered and text.isdigit() and int(text) < len(self.choices):
-            return self.choices[int(text)]
-        raise ValueError(text)
-
-    def check(self, value: Any) -> Scalar:
-        """`value` in this option's type if it lies in the range.
-
-        Raises:
-            ValueError: It does not.
-        """
-        if self.kind is bool:
-            if not isinstance(value, bool):
-                raise ValueError(value)
-            return value
-        if self.kind in (int, float):
-            if isinstance(value, bool) or not isinstance(value, (int, float)) or value != value:
-                raise ValueError(value)
-            if self.kind is int and value % 1 != 0:  # nor is infinity whole
-                raise ValueError(value)
-            value = self.kind(value)
-        elif not isinstance(value, str):
-            raise ValueError(value)
-        if self.choices and value not in self.choices:
-            raise ValueError(value)
-        if self.clip(value) != value:
-            raise ValueError(value)
-        return value
-
-    def clip(self, value: Scalar) -> Scalar:
-        """The nearest value in the range, rounded down to the multiple; text is returned as it is."""
-        if self.kind not in (int, float) or self.choices:
-            return value
-        if self.low is not None:
-            value = max(self.low, value)
-        if self.high is not None:
-            value = min(self.high, value)
-        if self.multiple:
-            value = value // self.multiple * self.multiple
-        return self.kind(value)
-
-    def refusal(self, value: object) -> UsageError:
-        """The error for a value that a flag or a file gives and that is not allowed."""
-        wanted = self.range_text() or {int: "a whole number", float: "a number"}.get(self.kind, "text")
-        return UsageError(f"option {self.name}: {value!r} is not allowed; give {wanted}")
-
-
-def opt(
-    default: Scalar,
-    help: str,
-    *,
-    label: str = "",
-    low: float | None = None,
-    high: float | None = None,
-    multiple: int | None = None,
-    choices: Sequence[Scalar] = (),
-    ask: str = ALWAYS,
-    needs: Mapping[str, Sequence[Scalar]] | None = None,
-    numbered: bool = False,
-) -> Any:
-    """Declare one option of an `OptionSet`.
-
-    Args:
-        default: Value when nobody says otherwise; its type is the option's type.
-        help: One or two sentences, shown after `?`, by `--help` and in the manual.
-        label: The question; by default the name with spaces.
-        low: Smallest value.
-        high: Largest value.
-        multiple: The value is a multiple of this.
-        choices: The only values.
-        ask: `ALWAYS`, `FIRST_RUN` or `NEVER`.
-        needs: Other options and the values of them that give this one a meaning; else it is not asked.
-        numbered: The choices are shown as a numbered menu and may be given by number.
-    """
-    spec = {
-        "help": help,
-        "label": label,
-        "low": low,
-        "high": high,
-        "multiple": multiple,
-        "choices": tuple(choices),
-        "ask": ask,
-        "needs": dict(needs or {}),
-        "numbered": numbered,
-    }
-    return field(default=default, metadata={"option": spec})
-
-
-def _parse_bool(text: str) -> bool:
-    value = {"y": True, "yes": True, "true": True, "on": True, "1": True}.get(text.lower())
-    if value is None and text.lower() not in ("n", "no", "false", "off", "0"):
-        raise ValueError(text)
-    return bool(value)
+    names: tuple[str, ...]  # of the options; messages name the last
+    fault: Callable[[Any], str]  # from a set of options what is wrong and what to give instead, or nothing
+    mend: Callable[[Any], Mapping[str, Scalar]] | None = None  # at a prompt: values to take, unasked
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -174,14 +60,21 @@ class OptionSet:
     """Base of the frozen option records. Every field of a subclass is made by `opt`."""
 
     RENAMED: ClassVar[Mapping[str, str]] = {}  # names of older files and their names of today
+    DROPPED: ClassVar[frozenset[str]] = frozenset()  # names of older files that mean nothing any more
+    CHECKS: ClassVar[tuple[Check, ...]] = ()
 
     def __post_init__(self) -> None:
         for spec in self.specs().values():
             value = getattr(self, spec.name)
+            if value is None and spec.derive is not None:
+                value = spec.derived(self)
             try:
                 object.__setattr__(self, spec.name, spec.check(value))
             except ValueError:
                 raise spec.refusal(value) from None
+        for check in self.CHECKS:
+            if fault := check.fault(self):
+                raise UsageError(f"option {check.names[-1]}: {fault}")
 
     @classmethod
     def specs(cls) -> dict[str, Spec]:
@@ -190,9 +83,7 @@ class OptionSet:
         for entry in fields(cls):
             declared = dict(entry.metadata["option"])
             declared["label"] = declared["label"] or entry.name.replace("_", " ").capitalize()
-            result[entry.name] = Spec(
-                name=entry.name, kind=type(entry.default), default=entry.default, **declared
-            )
+            result[entry.name] = Spec(name=entry.name, kind=type(declared["default"]), **declared)
         return result
 
     @classmethod
@@ -205,14 +96,9 @@ class OptionSet:
         specs, values = cls.specs(), {}
         for pair in pairs:
             key, equals, text = pair.partition("=")
-            key = key.strip()
-            key = cls.RENAMED.get(key, key)
             if not equals:
                 raise UsageError(f"--option {pair!r}: write it as KEY=VALUE")
-            if key not in specs:
-                near = difflib.get_close_matches(key, specs, n=1)
-                hint = f"did you mean {near[0]}?" if near else f"known are {', '.join(specs)}"
-                raise UsageError(f"--option {pair!r}: there is no option {key!r}; {hint}")
+            key = cls._known_name(key.strip(), f"--option {pair!r}")
             try:
                 values[key] = specs[key].check(specs[key].parse(text))
             except ValueError:
@@ -220,12 +106,65 @@ class OptionSet:
         return values
 
     @classmethod
+    def parse_table(cls, table: Mapping[str, Any]) -> dict[str, Scalar]:
+        """The values of a table that a user wrote, such as a JSON file's, checked as those of flags.
+
+        Numbers, true and false, and everything as the text that a flag takes (`"y"`, `"0.5"`).
+
+        Raises:
+            UsageError: A key is unknown or a value is not allowed.
+        """
+        specs, values = cls.specs(), {}
+        for key, value in table.items():
+            key = cls._known_name(key, "options")
+            try:
+                parsed = specs[key].parse(value) if isinstance(value, str) else value
+                values[key] = specs[key].check(parsed)
+            except ValueError:
+                raise specs[key].refusal(value) from None
+        return values
+
+    @classmethod
+    def _known_name(cls, key: str, where: str) -> str:
+        key, specs = cls.RENAMED.get(key, key), cls.specs()
+        if key not in specs:
+            near = difflib.get_close_matches(key, specs, n=1)
+            hint = f"did you mean {near[0]}?" if near else f"known are {', '.join(specs)}"
+            raise UsageError(f"{where}: there is no option {key!r}; {hint}")
+        return key
+
+    @classmethod
     def from_pairs(cls: type[Set], pairs: Iterable[str], base: Set | None = None) -> Set:
         """`base` (or the defaults) with `KEY=VALUE` texts applied; see `parse_pairs`."""
-        return replace(base or cls(), **cls.parse_pairs(pairs))
+        return (base or cls()).changed(**cls.parse_pairs(pairs))
+
+    def changed(self: Set, **values: Scalar) -> Set:
+        """These options with other values; defaults that followed from the old ones follow from the new.
+
+        Raises:
+            UsageError: A value is not allowed.
+        """
+        return type(self)(**vars(self._draft(values)))
+
+    def _draft(self: Set, values: Mapping[str, Scalar]) -> Set:
+        """As `changed`, unchecked: while questions are asked, values may not fit together yet."""
+        draft = object.__new__(type(self))
+        for spec in self.specs().values():
+            value = values.get(spec.name, getattr(self, spec.name))
+            follows = spec.derive is not None and spec.name not in values and value == spec.derived(self)
+            object.__setattr__(draft, spec.name, spec.derived(draft) if follows else value)
+        return draft
 
     def to_json(self) -> dict[str, Scalar]:
         return dataclasses.asdict(self)
+
+    def inherited(self) -> dict[str, Scalar]:
+        """What the next new model is to propose: not what belongs to this one or follows from the rest."""
+        return {
+            name: getattr(self, name)
+            for name, spec in self.specs().items()
+            if spec.inherited and not (spec.derive and getattr(self, name) == spec.derived(self))
+        }
 
     @classmethod
     def from_json(cls: type[Set], saved: Mapping[str, Any]) -> tuple[Set, dict[str, Any]]:
@@ -238,37 +177,119 @@ class OptionSet:
         Raises:
             UsageError: A known option has a value that is not allowed.
         """
-        specs, known, unknown = cls.specs(), {}, {}
-        for key, value in saved.items():
-            key = cls.RENAMED.get(key, key)
-            if key in specs:
-                known[key] = float(value) if specs[key].kind is float and type(value) is int else value
-            else:
-                unknown[key] = value
+        known, unknown = cls._sorted_out(saved)
         return cls(**known), unknown
+
+    @classmethod
+    def from_foreign(cls: type[Set], saved: Mapping[str, Any]) -> tuple[Set, dict[str, Any], list[str]]:
+        """Options that another program saved: as `from_json`, but what may change is moved into our range.
+
+        Returns:
+            The options, the entries that no option has here, and what was changed, in words.
+
+        Raises:
+            UsageError: A value that decides the networks is not allowed.
+        """
+        known, unknown = cls._sorted_out(saved)
+        specs, notes = cls.specs(), []
+        for name, value in known.items():
+            spec = specs[name]
+            try:
+                known[name] = spec.check(value)
+            except ValueError:
+                if spec.fixed:
+                    raise spec.refusal(value) from None
+                known[name] = _nearest(spec, value)
+                notes.append(f"option {name}: {value!r} is not allowed here, taking {shown(known[name])}")
+        return cls(**known), unknown, notes
+
+    @classmethod
+    def _sorted_out(cls, saved: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+        specs = cls.specs()
+        renamed = {cls.RENAMED.get(key, key): value for key, value in saved.items() if key not in cls.DROPPED}
+        known = {key: value for key, value in renamed.items() if key in specs}
+        return known, {key: value for key, value in renamed.items() if key not in specs}
 
     def applies(self, name: str) -> bool:
         """Whether option `name` has a meaning beside the values of the others."""
         needs = self.specs()[name].needs
-        return all(getattr(self, other) in allowed for other, allowed in needs.items())
+        return all(condition.test(getattr(self, other)) for other, condition in needs.items())
+
+    def effective(self, name: str) -> Scalar:
+        """The value of option `name`, or its default where it has no meaning beside the others."""
+        return getattr(self, name) if self.applies(name) else self.specs()[name].derived(self)
 
     def ask(
         self: Set, prompter: Prompter, first_run: bool = True, given: Mapping[str, Scalar] | None = None
     ) -> Set:
         """Ask for the options one after another; the present values are the defaults.
 
+        An answer that does not fit those before is mended where the check knows how, else asked again.
+
         Args:
             prompter: Who asks; one that is not interactive prints each question with its default.
             first_run: Ask also what is fixed later.
             given: Values from the command line: taken over, not asked.
+
+        Raises:
+            UsageError: Given values do not fit together, or nobody can answer and a default does not fit.
         """
-        values = replace(self, **(given or {}))
-        for spec in self.specs().values():
-            asked = spec.ask == ALWAYS or (spec.ask == FIRST_RUN and first_run)
-            if not asked or spec.name in (given or {}) or not values.applies(spec.name):
+        given = dict(given or {})
+        wanted = (ALWAYS, FIRST_RUN) if first_run else (ALWAYS,)
+        asked = [spec for spec in self.specs().values() if spec.ask in wanted and spec.name not in given]
+        draft, open_names = self._draft(given), {spec.name for spec in asked}
+        draft._settle("", open_names, given)
+        for spec in asked:
+            open_names.discard(spec.name)
+            if draft.applies(spec.name):
+                draft = draft._ask_one(prompter, spec, open_names, given)
+        return draft.changed()
+
+    def _ask_one(
+        self: Set, prompter: Prompter, spec: Spec, open_names: set[str], given: Mapping[str, Scalar]
+    ) -> Set:
+        while True:
+            answer = prompter.ask(spec, getattr(self, spec.name))
+            try:
+                settled, words = self._draft({spec.name: spec.check(answer)})._settle(
+                    spec.name, open_names, given
+                )
+            except ValueError:
+                error = spec.refusal(answer)
+            except UsageError as err:
+                error = err
+            else:
+                for text in words:
+                    prompter.tell(text)
+                return settled
+            if not prompter.can_answer:
+                raise error
+            prompter.tell(str(error))
+
+    def _settle(
+        self: Set, name: str, open_names: set[str], given: Mapping[str, Scalar]
+    ) -> tuple[Set, list[str]]:
+        """Run the checks that concern `name` (all, for an empty one) and no option still to be asked.
+
+        Returns:
+            The options, mended where a check knows how, and what was mended, in words.
+
+        Raises:
+            UsageError: Something does not fit and cannot be mended.
+        """
+        settled, words = self, []
+        for check in self.CHECKS:
+            if open_names & set(check.names) or (name and name not in check.names):
                 continue
-            values = replace(values, **{spec.name: prompter.ask(spec, getattr(values, spec.name))})
-        return values
+            fault = check.fault(settled)
+            if not fault:
+                continue
+            mended = dict(check.mend(settled)) if check.mend and name else {}
+            if not mended or set(mended) & set(given):
+                raise UsageError(f"option {check.names[-1]}: {fault}")
+            settled = settled._draft(mended)
+            words.append(f"{fault}; taking {', '.join(f'{key} {value}' for key, value in mended.items())}")
+        return settled, words
 
     @classmethod
     def add_flags(cls, parser: argparse.ArgumentParser) -> None:
@@ -276,7 +297,7 @@ class OptionSet:
         for spec in cls.specs().values():
             range_text = spec.range_text()
             text = spec.help + (f" [{range_text}]" if range_text and spec.kind is not bool else "")
-            text = f"{text} (default: {_shown(spec.default)})".replace("%", "%%")
+            text = f"{text} (default: {spec.default_text()})".replace("%", "%%")
             if spec.kind is bool:
                 parser.add_argument(
                     spec.flag, dest=spec.name, default=None, action=argparse.BooleanOptionalAction, help=text
@@ -295,7 +316,7 @@ class OptionSet:
 
     def rows(self) -> list[tuple[str, str]]:
         """Name and shown value of each option that applies, for the summary box."""
-        return [(name, _shown(getattr(self, name))) for name in self.specs() if self.applies(name)]
+        return [(name, shown(getattr(self, name))) for name in self.specs() if self.applies(name)]
 
     @classmethod
     def docs_table(cls) -> str:
@@ -303,7 +324,7 @@ class OptionSet:
         lines = ["| option | default | values | meaning |", "|---|---|---|---|"]
         for spec in cls.specs().values():
             values = spec.range_text().replace("|", "\\|")
-            lines.append(f"| `{spec.name}` | {_shown(spec.default)} | {values} | {spec.help} |")
+            lines.append(f"| `{spec.name}` | {spec.default_text()} | {values} | {spec.help} |")
         return "\n".join(lines)
 
 
@@ -318,8 +339,9 @@ def _flag_type(spec: Spec) -> Any:
     return parse
 
 
-def _shown(value: Scalar) -> str:
-    """A value as prompts and tables show it."""
-    if isinstance(value, bool):
-        return "y" if value else "n"
-    return f"{value:g}" if isinstance(value, float) else str(value)
+def _nearest(spec: Spec, value: Any) -> Scalar:
+    """The allowed value nearest to one that is not; the default where nothing is near."""
+    try:
+        return spec.check(spec.clip(spec.kind(value)))
+    except (TypeError, ValueError, OverflowError):
+        return spec.default

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import importlib
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -14,7 +14,7 @@ if str(ROOT) not in sys.path:
 
 import main as program  # noqa: E402
 import models  # noqa: E402
-from core.options import ALWAYS, NEVER, OptionSet  # noqa: E402
+from core.options import NEVER, Condition, OptionSet  # noqa: E402
 from mainscripts.extract import ExtractOptions  # noqa: E402
 from mainscripts.sort import SortOptions  # noqa: E402
 from merger.options import MergeOptions  # noqa: E402
@@ -58,7 +58,7 @@ def option_section(heading: str, options: type[OptionSet]) -> str:
     lines = [f"### {heading}", "", escaped(options.docs_table()), ""]
     specs = options.specs().values()
     unasked = ", ".join(f"`{spec.name}`" for spec in specs if spec.ask == NEVER)
-    fixed = ", ".join(f"`{spec.name}`" for spec in specs if spec.ask not in (NEVER, ALWAYS))
+    fixed = ", ".join(f"`{spec.name}`" for spec in specs if spec.fixed)
     if unasked:
         lines += [f"Never asked, only set on the command line: {unasked}.", ""]
     if fixed:
@@ -71,13 +71,9 @@ def option_section(heading: str, options: type[OptionSet]) -> str:
     return "\n".join(lines).rstrip() + "\n"
 
 
-def conditions(needs) -> str:
+def conditions(needs: Mapping[str, Condition]) -> str:
     """`mode` overlay or seamless, and so on."""
-    parts = []
-    for name, allowed in needs.items():
-        *most, last = [str(value) for value in allowed]
-        parts.append(f"`{name}` " + (f"{', '.join(most)} or {last}" if most else last))
-    return " and ".join(parts)
+    return " and ".join(f"`{name}` {condition.words}" for name, condition in needs.items())
 
 
 def command_parsers() -> Iterator[tuple[str, argparse.ArgumentParser]]:

@@ -20,6 +20,16 @@ class Prompter:
 
     def __init__(self, interactive: bool = True) -> None:
         self.interactive = interactive
+        self._ended = False  # the input
+
+    @property
+    def can_answer(self) -> bool:
+        """Whether somebody may still answer; else asking again would go on for ever."""
+        return self.interactive and not self._ended
+
+    def tell(self, text: str) -> None:
+        """A line between the questions."""
+        print(text, flush=True)
 
     def ask(self, spec: Spec, default: Scalar) -> Scalar:
         """Ask for one declared option; a number out of range is moved into it, with a word."""
@@ -45,7 +55,7 @@ class Prompter:
         self, label: str, default: int, low: int | None = None, high: int | None = None, help: str = ""
     ) -> int:
         """A whole number, moved into the range; anything that is none means the default."""
-        spec = Spec("", int, default, help, label, low, high, None, (), "", {}, False)
+        spec = Spec("", int, default, help, label, low, high)
         return int(self._ask_number(spec, default))
 
     def ask_text(self, label: str, default: str = "", choices: Sequence[str] = (), help: str = "") -> str:
@@ -113,6 +123,7 @@ class Prompter:
             try:
                 answer = input(question).strip()
             except EOFError:
+                self._ended = True
                 print(f"{default}  (default: the input has ended)", flush=True)
                 return default
             if answer == "?" and help:
