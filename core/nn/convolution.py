@@ -29,11 +29,11 @@ def conv_leaky(
 
     Args:
         x: (N, H, W, C).
-        kernel: (k, k, C, F) with odd k, in the type of `x`.
+        kernel: (k, k, C, F) in the type of `x`; k is odd where the stride is 1.
         bias: (F,), in the type of `x`.
 
     Returns:
-        (N, ceil(H / stride), ceil(W / stride), F).
+        (N, H', W', F) with H' = `conv_side(H, k, stride)`: ceil(H / stride) for an odd k.
     """
     size = kernel.shape[0]
     if stride > 1:  # TensorFlow's own SAME pads less before than after there
@@ -57,6 +57,56 @@ def conv_leaky(
                 padding=padding,
             )
             to_kernel = _kernel_gradient(x, upstream, kernel.shape, stride, padding)
+            return to_input, to_kernel, tf.raw_ops.BiasAddGrad(out_backprop=upstream)
+
+        return y, gradient
+
+    return run(x, kernel, bias)
+
+
+def conv_side(side: int, kernel: int, stride: int) -> int:
+    """Side of the map that `conv_leaky` makes."""
+    return (side + 2 * (kernel // 2) - kernel) // stride + 1
+
+
+def conv_transposed_leaky(
+    x: tf.Tensor, kernel: tf.Tensor, bias: tf.Tensor, stride: int, slope: float
+) -> tf.Tensor:
+    """Leaky ReLU of a transposed 3x3 convolution and bias, as DFL crops it: to `stride` times the sides.
+
+    Stride 1 loses a row of the full result at each end, stride 2 the last one. That is the gradient of
+    TensorFlow's SAME convolution to its input, since that pads one row after for an even side and stride 2.
+
+    Args:
+        x: (N, H, W, C).
+        kernel: (3, 3, F, C) in the type of `x`.
+        bias: (F,), in the type of `x`.
+
+    Returns:
+        (N, stride H, stride W, F).
+    """
+    shape, height, width = kernel.shape, x.shape[1] * stride, x.shape[2] * stride
+    strides = (1, stride, stride, 1)
+
+    def forward(x: tf.Tensor, kernel: tf.Tensor, bias: tf.Tensor) -> tf.Tensor:
+        size = tf.stack([tf.shape(x)[0], height, width, shape[2]])
+        y = tf.raw_ops.Conv2DBackpropInput(
+            input_sizes=size, filter=kernel, out_backprop=x, strides=strides, padding="SAME"
+        )
+        y.set_shape((None, height, width, shape[2]))
+        return tf.nn.leaky_relu(tf.nn.bias_add(y, bias), slope)
+
+    if not on_cpu():
+        return forward(x, kernel, bias)
+
+    @tf.custom_gradient
+    def run(x: tf.Tensor, kernel: tf.Tensor, bias: tf.Tensor):
+        y = forward(x, kernel, bias)
+
+        def gradient(upstream: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+            upstream = tf.raw_ops.LeakyReluGrad(gradients=upstream, features=y, alpha=slope)
+            to_input = tf.nn.conv2d(upstream, kernel, stride, "SAME")
+            to_kernel = _kernel_gradient(upstream, x, shape, stride, "SAME")
             return to_input, to_kernel, tf.raw_ops.BiasAddGrad(out_backprop=upstream)
 
         return y, gradient

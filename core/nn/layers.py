@@ -13,7 +13,7 @@ import zlib
 import keras
 import tensorflow as tf
 
-from core.nn.convolution import conv_leaky
+from core.nn.convolution import conv_leaky, conv_side, conv_transposed_leaky
 
 LEAKY = "leaky"
 COSINE = "cosine"
@@ -61,7 +61,11 @@ def activate(x: tf.Tensor, kind: str | None, slope: float) -> tf.Tensor:
 
 
 class Conv(keras.layers.Layer):
-    """Convolution, bias and activation: (N, H, W, C) to (N, ceil(H/stride), ceil(W/stride), filters)."""
+    """Convolution, bias and activation: (N, H, W, C) to (N, H', W', filters).
+
+    Padded with `kernel // 2` zeros on all sides: H' = ceil(H / stride) for an odd kernel, one more than H / 2
+    for DFL's kernel of 4 and stride of 2 and an even H.
+    """
 
     def __init__(
         self,
@@ -90,8 +94,28 @@ class Conv(keras.layers.Layer):
         return activate(conv_leaky(x, kernel, bias, self.stride, None), self.activation, self.slope)
 
     def compute_output_shape(self, shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
-        batch, height, width = shape[:3]
-        return (batch, -(-height // self.stride), -(-width // self.stride), self.filters)
+        height, width = (conv_side(side, self.kernel, self.stride) for side in shape[1:3])
+        return (shape[0], height, width, self.filters)
+
+
+class ConvTransposed(keras.layers.Layer):
+    """Transposed 3x3 convolution, bias, leaky ReLU: (N, H, W, C) to (N, stride H, stride W, filters)."""
+
+    def __init__(self, filters: int, stride: int, slope: float, seed: int | str = 0, **kwargs) -> None:
+        super().__init__(**kwargs)
+        self.filters, self.stride, self.slope, self.seed = filters, stride, slope, seed
+
+    def build(self, shape: tuple[int | None, ...]) -> None:
+        size, init = (3, 3, self.filters, shape[-1]), glorot(f"{self.name}.weight", self.seed)
+        self.weight = self.add_weight(name="weight", shape=size, initializer=init)
+        self.bias = self.add_weight(name="bias", shape=(self.filters,), initializer="zeros")
+
+    def call(self, x: tf.Tensor) -> tf.Tensor:
+        kernel, bias = compute_weight(self.weight.value, x.dtype), compute_weight(self.bias.value, x.dtype)
+        return conv_transposed_leaky(x, kernel, bias, self.stride, self.slope)
+
+    def compute_output_shape(self, shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
+        return (shape[0], shape[1] * self.stride, shape[2] * self.stride, self.filters)
 
 
 class DoubledConv(keras.layers.Layer):

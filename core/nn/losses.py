@@ -16,8 +16,8 @@ def fan_out(x: tf.Tensor, count: int) -> list[tf.Tensor]:
     """`count` copies of `x`, one for each place that uses it; their gradients are added one after another.
 
     The order of the sum is that of the copies, so it rounds alike in every run. A copy costs nothing. Use
-    every one: the gradient of an unused copy is a tensor of zeros that is added, too. The weights of a network
-    that is called three times need the same care: join its batches and call it once or twice instead.
+    every one: the gradient of an unused copy is a tensor of zeros that is added, too. The weights of a
+    network called three times need the same care: join its batches and call it once or twice instead.
 
     Args:
         x: Any shape and float type.

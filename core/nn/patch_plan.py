@@ -6,6 +6,8 @@ from functools import cache
 from itertools import product
 from math import prod
 
+from core.errors import UsageError
+
 MAX_LAYERS = 9
 LEAST_PATCH, LARGEST_PATCH = 3, 640
 
@@ -24,6 +26,18 @@ def patch_strides(patch_size: int) -> tuple[int, ...]:
 def shrinkage(patch_size: int) -> int:
     """The power of two that the sides of the discriminator's faces must be multiples of."""
     return prod(patch_strides(patch_size))
+
+
+def check_patch_size(resolution: int, patch_size: int) -> None:
+    """
+    Raises:
+        UsageError: The plan of this patch size halves a face of this resolution more often than it can.
+    """
+    if resolution % shrinkage(patch_size):
+        raise UsageError(
+            f"GAN patch size {patch_size} needs a resolution that is a multiple of {shrinkage(patch_size)}, "
+            f"not {resolution}; {fitting_patch_size(resolution, patch_size)} is the nearest that fits"
+        )
 
 
 def fitting_patch_size(resolution: int, wished: int) -> int:

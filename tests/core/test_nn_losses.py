@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from tests import dfl_vectors
+
 
 @pytest.fixture(scope="module")
 def losses():
@@ -17,16 +19,11 @@ def losses():
 
 
 def waves() -> np.ndarray:
-    b, y, x, c = np.meshgrid(*map(np.arange, (2, 128, 128, 3)), indexing="ij")
-    return (0.5 + 0.4 * np.sin(2 * np.pi * ((c + 1) * x + (b + 2) * y) / 128)).astype(np.float32)
+    return dfl_vectors.waves(2, 128)
 
 
 def noise() -> np.ndarray:
-    h = ((np.arange(2 * 128 * 128 * 3, dtype=np.uint64) + 1 + 7) * 2654435761) % (1 << 32)
-    h ^= h >> np.uint64(15)
-    h = (h * 2246822519) % (1 << 32)
-    h ^= h >> np.uint64(13)
-    return (h / (1 << 32)).reshape(2, 128, 128, 3).astype(np.float32)
+    return dfl_vectors.uniform((2, 128, 128, 3), 7).astype(np.float32)
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from core.nn.patch_plan import fitting_patch_size, patch_strides, shrinkage
+from core.errors import UsageError
+from core.nn.patch_plan import check_patch_size, fitting_patch_size, patch_strides, shrinkage
 
 # Last patch size of each plan as DFL builds it (section 5.1 of the reference).
 PLANS = (
@@ -30,3 +31,9 @@ def test_plans_are_dfls_for_every_patch_size():
 def test_a_patch_size_that_cannot_be_built_gives_way_to_the_nearest(resolution, wished, fitting):
     assert fitting_patch_size(resolution, wished) == fitting
     assert resolution % shrinkage(fitting) == 0
+    check_patch_size(resolution, fitting)
+
+
+def test_a_patch_size_that_does_not_fit_names_one_that_does():
+    with pytest.raises(UsageError, match="multiple of 32, not 496; 61 is"):
+        check_patch_size(496, 62)
