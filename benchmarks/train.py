@@ -170,7 +170,7 @@ def best_rate(kind: list[tuple[float, Callable]]) -> tuple[float, float]:
 def forward_gflop(model) -> float:
     """Work of one forward pass of the training step (2 operations per multiplication and addition)."""
     work = 0.0
-    for part in model.nets.parts:
+    for part in model.parts.values():
         batch = BATCH if part.name.startswith("decoder") else 2 * BATCH
         for layer in part.layers:
             for weight in (weight for weight in layer.weights if len(weight.shape) > 1):

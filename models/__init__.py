@@ -39,6 +39,8 @@ __all__ = [
     "saved_options",
 ]
 
+_PLAIN = (bool, int, float, str)  # what an option's value can be
+
 # Kind: module of its options, the option class, module of the graphs, the model class.
 MODEL_KINDS: dict[str, tuple[str, str, str, str]] = {
     "Quick96": ("models.quick96_options", "Quick96Options", "models.quick96", "Quick96"),
@@ -110,10 +112,12 @@ def create_model(
 
     in_use = devices.prepare()
 
+    from core.nn.distribution import choose_distribution
     from core.nn.precision import choose
 
     chosen = choose(precision or options.precision, in_use)
-    return getattr(importlib.import_module(module), class_name)(name, options, chosen)
+    model_class = getattr(importlib.import_module(module), class_name)
+    return model_class(name, options, chosen, choose_distribution(in_use))
 
 
 def load_model(
@@ -145,8 +149,7 @@ def load_model(
         used, unknown = _checked_options(kind, saved.options, saved.source)
         model = create_model(kind, _settled(used, options), name, precision)
     else:
-        model, saved = _load_dfl(model_dir, name, kind, precision, options, training)
-        unknown = {}
+        model, saved, unknown = _load_dfl(model_dir, name, kind, precision, options, training)
     model.notes += saved.notes
     if unknown:
         model.notes.append(f"options that this version does not know are kept: {', '.join(unknown)}")
@@ -161,7 +164,7 @@ def load_model(
     return model
 
 
-def _load_dfl(model_dir, name, kind, precision, options, training) -> tuple[Model, Checkpoint]:
+def _load_dfl(model_dir, name, kind, precision, options, training) -> tuple[Model, Checkpoint, dict]:
     from models.dfl_checkpoint import dfl_model_exists, dfl_prefix, load_dfl_checkpoint, read_dfl_state
 
     if not dfl_model_exists(model_dir, name, kind):
@@ -169,16 +172,19 @@ def _load_dfl(model_dir, name, kind, precision, options, training) -> tuple[Mode
         known = f"; saved there: {', '.join(there)}" if there else "; no model of this kind is saved there"
         raise CheckpointError(f"{model_dir}: no {kind} model named {name!r}{known}")
     saved = read_dfl_state(model_dir, name, kind)["options"]
-    used, _ = _dfl_options(kind, saved, dfl_prefix(model_dir, name, kind))
+    used, unknown, notes = _dfl_options(kind, saved, dfl_prefix(model_dir, name, kind))
     model = create_model(kind, _settled(used, options), name, precision)
-    return model, load_dfl_checkpoint(model_dir, name, kind, model.weight_shapes(), training)
+    model.notes += notes
+    return model, load_dfl_checkpoint(model_dir, name, kind, model.weight_shapes(), training), unknown
 
 
-def _dfl_options(kind: str, saved: dict, source: Path) -> tuple[ModelOptions, dict]:
-    """DFL's options as ours; a model begun there goes on by its recipe, whose optimizer state it brings."""
-    start = {"recipe": "dfl"} if "recipe" in options_class(kind).specs() else {}
-    known = {key: value for key, value in saved.items() if value is not None}
-    return _checked_options(kind, {**start, **known}, source)
+def _dfl_options(kind: str, saved: dict, source: Path) -> tuple[ModelOptions, dict, list[str]]:
+    """DFL's options as ours, those that only DFL has (kept for an export), and notes."""
+    from models.dfl_options import adopted
+
+    values, notes = adopted(saved, options_class(kind).specs())
+    options, unknown = _checked_options(kind, values, source)
+    return options, {key: value for key, value in unknown.items() if type(value) in _PLAIN}, notes
 
 
 def _checked_options(kind: str, saved: dict, source: Path) -> tuple[ModelOptions, dict]:

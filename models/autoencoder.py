@@ -1,65 +1,80 @@
-"""The df autoencoder, to train and to predict with: one encoder and inter, a decoder for each person."""
+"""The df autoencoder: one encoder and inter, a decoder for each person; graphs over its parts by name."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Callable, Mapping
 
 import keras
 import numpy as np
 import tensorflow as tf
 
 from core.nn import archi as nets
-from core.nn.layers import part_weights
 from core.nn.losses import dssim, gaussian_blur, squared_error
-from core.nn.optimizers import assign_strictly
+from models.base import Batch
+from models.network import NetworkModel, Tuning
+from models.priming import PersonFeatures, fit_bottleneck
+
+PARTS = ("encoder", "inter", "decoder_src", "decoder_dst")
+READER = ("encoder/", "inter/dense1")  # what reads the face, in the order of the flow
+PRIMING_FACES = 320  # of each person: several for each output of the bottleneck, a few seconds' work
+PREVIEW_ROWS = 4
+
+Parts = Mapping[str, keras.Model]
 
 
-class FaceAutoencoder:
-    """The four networks of a df model, weights in float32."""
+def build_part(archi: nets.Archi, name: str, policy: str, seed: int) -> keras.Model:
+    """The network that DFL's name of a part stands for."""
+    if name == "encoder":
+        return nets.build_encoder(archi, policy, seed)
+    if name.startswith("inter"):
+        return nets.build_inter(archi, policy, seed, name)
+    return nets.build_decoder(archi, policy, seed, name)
 
-    PARTS = ("encoder", "inter", "decoder_src", "decoder_dst")
 
-    def __init__(self, archi: nets.Archi, policy: str, seed: int) -> None:
-        self.archi = archi
-        self.encoder = nets.build_encoder(archi, policy, seed)
-        self.inter = nets.build_inter(archi, policy, seed)
-        self.decoder_src = nets.build_decoder(archi, policy, seed, "decoder_src")
-        self.decoder_dst = nets.build_decoder(archi, policy, seed, "decoder_dst")
+def encode(parts: Parts, images: tf.Tensor) -> tf.Tensor:
+    """The code of faces (N, R, R, 3), as the decoders take it."""
+    return parts["inter"](parts["encoder"](images))
 
-    @property
-    def parts(self) -> list[keras.Model]:
-        return [getattr(self, name) for name in self.PARTS]
 
-    def variables(self) -> dict[str, tf.Variable]:
-        """All weights by path."""
-        return {path: weight.value for part in self.parts for path, weight in part_weights(part).items()}
+def reconstruct(parts: Parts, src: tf.Tensor, dst: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """Both persons by their own decoders, src before dst: faces (2N, R, R, 3) and masks (2N, R, R, 1)."""
+    code_src, code_dst = tf.split(encode(parts, tf.concat([src, dst], axis=0)), 2)
+    src_out, dst_out = parts["decoder_src"](code_src), parts["decoder_dst"](code_dst)
+    return (
+        tf.concat([src_out["face"], dst_out["face"]], axis=0),
+        tf.concat([src_out["mask"], dst_out["mask"]], axis=0),
+    )
 
-    def code(self, images: tf.Tensor) -> tf.Tensor:
-        return self.inter(self.encoder(images))
 
-    def reconstruct(self, src: tf.Tensor, dst: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        """Both persons by their own decoders, src before dst: faces (2N, R, R, 3) and masks (2N, R, R, 1)."""
-        code_src, code_dst = tf.split(self.code(tf.concat([src, dst], axis=0)), 2)
-        src_out, dst_out = self.decoder_src(code_src), self.decoder_dst(code_dst)
-        return (
-            tf.concat([src_out["face"], dst_out["face"]], axis=0),
-            tf.concat([src_out["mask"], dst_out["mask"]], axis=0),
-        )
+def show(parts: Parts, src: tf.Tensor, dst: tf.Tensor) -> dict[str, tf.Tensor]:
+    """Everything a preview needs: both reconstructions and the swap, with masks."""
+    src_out = parts["decoder_src"](encode(parts, src))
+    code_dst = encode(parts, dst)
+    dst_out, swap = parts["decoder_dst"](code_dst), parts["decoder_src"](code_dst)
+    outputs = {"src": src_out, "dst": dst_out, "swap": swap}
+    return {f"{name}_{key}": out[key] for name, out in outputs.items() for key in ("face", "mask")}
 
-    def show(self, src: tf.Tensor, dst: tf.Tensor) -> dict[str, tf.Tensor]:
-        """Everything a preview needs: both reconstructions and the swap, with masks."""
-        src_out = self.decoder_src(self.code(src))
-        code_dst = self.code(dst)
-        dst_out, swap = self.decoder_dst(code_dst), self.decoder_src(code_dst)
-        outputs = {"src": src_out, "dst": dst_out, "swap": swap}
-        return {f"{name}_{key}": out[key] for name, out in outputs.items() for key in ("face", "mask")}
+
+def swap(parts: Parts, faces: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+    """The source's face in place of the destination's, and the masks of both decoders."""
+    code = encode(parts, faces)
+    out = parts["decoder_src"](code)
+    return out["face"], out["mask"], nets.mask_only(parts["decoder_dst"])(code)
 
 
 def masked_losses(
     target: tf.Tensor, mask: tf.Tensor, face: tf.Tensor, face_mask: tf.Tensor
 ) -> dict[str, tf.Tensor]:
-    """DFL's three terms per sample, (N,) each, for faces compared inside of the blurred mask (sigma 3)."""
-    soft = tf.stop_gradient(gaussian_blur(mask, 3.0))
+    """DFL's loss terms of one reconstruction, (N,) each, as Quick96 weighs them.
+
+    Args:
+        target: (N, R, R, 3) what the face should be.
+        mask: (N, R, R, 1) the mask of the target.
+        face: (N, R, R, 3) the reconstruction.
+        face_mask: (N, R, R, 1) the mask that the decoder made.
+    """
+    soft = gaussian_blur(mask, max(1, target.shape[1] // 32))
     wanted, found = target * soft, face * soft
     size = int(target.shape[1] / 11.6)
     return {
@@ -69,30 +84,39 @@ def masked_losses(
     }
 
 
-class Swapper:
-    """Predictor of a df model: a copy of the weights in the type that it computes in."""
+def priming_tuning(model: NetworkModel) -> Tuning:
+    """What the fast recipe treats apart: the parts that read the face, and the decoders' kernels."""
+    paths = [path for path in model.variables if path.startswith("decoder") and path.endswith("/weight")]
+    return Tuning(slow=READER, decayed=tuple(paths))
 
-    def __init__(self, archi: nets.Archi, compute: str, weights: Mapping[str, np.ndarray]) -> None:
-        """
-        Args:
-            archi: The networks' sizes.
-            compute: `float32`, `bfloat16` or `float16`.
-            weights: Float32 by path.
-        """
-        self._nets = FaceAutoencoder(archi, compute, seed=0)
-        variables = self._nets.variables()
-        assign_strictly(variables, {path: weights[path] for path in variables}, "weights")
-        self._dst_mask = nets.mask_only(self._nets.decoder_dst)
-        size = archi.resolution
-        self._run = tf.function(
-            self._graph, input_signature=[tf.TensorSpec((None, size, size, 3), tf.float32)]
-        )
 
-    def _graph(self, faces: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-        code = self._nets.code(faces)
-        swap = self._nets.decoder_src(code)
-        return swap["face"], swap["mask"], self._dst_mask(code)
+def prime(model: NetworkModel, batches: Callable[[int], Batch], dims: int) -> None:
+    """Fit the first dense layer of a fresh df model to the faces; see `models.priming`.
 
-    def __call__(self, faces: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        face, src_mask, dst_mask = self._run(tf.constant(faces, tf.float32))
-        return face.numpy(), src_mask.numpy(), dst_mask.numpy()
+    Args:
+        batches: The batch of a number; it holds `landmarks_src` and `landmarks_dst`.
+        dims: Outputs of the layer.
+    """
+    found: dict[str, list[np.ndarray]] = {}
+    for number in range(math.ceil(PRIMING_FACES / model.options.batch_size)):
+        batch = batches(number)
+        for name in (f"{kind}_{side}" for kind in ("warped", "target") for side in ("src", "dst")):
+            code = model.parts["encoder"](tf.constant(batch[name], tf.float32))
+            found.setdefault(name, []).append(code.numpy().astype(np.float32))
+        for name in ("landmarks_src", "landmarks_dst"):
+            found.setdefault(name, []).append(batch[name])
+    whole = {name: np.concatenate(parts) for name, parts in found.items()}
+    persons = [
+        PersonFeatures(*(whole[f"{kind}_{side}"] for kind in ("warped", "target", "landmarks")))
+        for side in ("src", "dst")
+    ]
+    weight, bias = fit_bottleneck(*persons, dims)
+    model.variables[f"{READER[1]}/weight"].assign(weight)
+    model.variables[f"{READER[1]}/bias"].assign(bias)
+    model.is_fresh = False
+
+
+def grid(columns: tuple[np.ndarray, ...]) -> np.ndarray:
+    """Batches side by side, samples below each other: (N R, K R, 3) float32 in [0, 1]."""
+    rows = [np.concatenate(row, axis=1) for row in zip(*columns)]
+    return np.clip(np.concatenate(rows, axis=0), 0.0, 1.0).astype(np.float32)

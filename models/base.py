@@ -56,22 +56,23 @@ class ModelOptions(OptionSet):
 
 
 class LossHistory:
-    """Losses of all iterations, (N, 2) float32, in an array that grows by doubling."""
+    """Losses of all iterations, (N, K) float32 for K persons, in an array that grows by doubling."""
 
-    def __init__(self, rows: np.ndarray | None = None) -> None:
-        rows = np.zeros((0, 2), np.float32) if rows is None else np.asarray(rows, np.float32).reshape(-1, 2)
+    def __init__(self, rows: np.ndarray | None = None, count: int = 2) -> None:
+        empty = np.zeros((0, count), np.float32)
+        rows = empty if rows is None else np.asarray(rows, np.float32).reshape(-1, count)
         self._rows, self._count = rows.copy(), len(rows)
 
-    def append(self, src: float, dst: float) -> None:
+    def append(self, *losses: float) -> None:
         if self._count == len(self._rows):
-            grown = np.zeros((max(256, 2 * self._count), 2), np.float32)
+            grown = np.zeros((max(256, 2 * self._count), self._rows.shape[1]), np.float32)
             grown[: self._count] = self._rows[: self._count]
             self._rows = grown
-        self._rows[self._count] = src, dst
+        self._rows[self._count] = losses
         self._count += 1
 
     def array(self) -> np.ndarray:
-        """(N, 2) float32 view; do not write into it."""
+        """(N, K) float32 view; do not write into it."""
         return self._rows[: self._count]
 
 
@@ -79,16 +80,18 @@ class Model(abc.ABC):
     """A face-swap model. It touches no files, asks nothing and opens no windows.
 
     A batch is a dict of float32 NHWC arrays in [0, 1]: `warped_src`, `target_src` (N, R, R, 3 BGR),
-    `target_src_mask` (N, R, R, 1), and the same three for `dst`.
+    `target_src_mask` (N, R, R, 1), and the same three for `dst` and any further side; more where a model's
+    `sample_request` asks for it.
     """
 
     kind: ClassVar[str]
     options_class: ClassVar[type[ModelOptions]]
+    sides: tuple[str, ...] = ("src", "dst")  # whose faces it learns; each has a loss of its own
 
     def __init__(self, name: str, options: ModelOptions, precision: Precision) -> None:
         self.name, self.options, self.precision = name, options, precision
         self.iteration = 0
-        self.history = LossHistory()
+        self.history = LossHistory(count=len(self.sides))
         self.unknown_options: dict[
             str, Any
         ] = {}  # entries of a saved file that no option has now; saved again
@@ -114,7 +117,7 @@ class Model(abc.ABC):
 
     @property
     def loss_history(self) -> np.ndarray:
-        """(N, 2) float32 mean losses of src and dst per iteration."""
+        """(N, K) float32 mean losses of the sides (src, dst) per iteration."""
         return self.history.array()
 
     def batch_for(self, iteration: int) -> tuple[int, bool]:
@@ -125,7 +128,7 @@ class Model(abc.ABC):
         return self.recipe.batch_for(iteration)
 
     def sample_request(self, side: str) -> SampleRequest:
-        """What a loader must prepare for `src` or `dst`: warped input, target, mask of the full face."""
+        """What a loader must prepare for one of `sides`: warped input, target, mask of the full face."""
         from samplelib import AugmentOptions, SampleRequest, SampleSpec
 
         flip = self.options.random_src_flip if side == "src" else self.options.random_dst_flip
@@ -156,12 +159,12 @@ class Model(abc.ABC):
         """One optimizer step on both persons.
 
         Returns:
-            Mean losses before the update, `src` and `dst`. They may be NaN: the caller decides.
+            Mean loss of each side before the update. They may be NaN: the caller decides.
         """
         if self.batch_for(self.iteration)[1]:
-            batch = {**batch, "warped_src": batch["target_src"], "warped_dst": batch["target_dst"]}
+            batch = {**batch, **{f"warped_{side}": batch[f"target_{side}"] for side in self.sides}}
         losses = self._step(batch)
-        self.history.append(losses["src"], losses["dst"])
+        self.history.append(*(losses[side] for side in self.sides))
         self.iteration += 1
         self.is_fresh = False
         return losses
@@ -171,7 +174,7 @@ class Model(abc.ABC):
         """Compute the losses and update the weights, by the plan of `self.iteration`."""
 
     @abc.abstractmethod
-    def predictor(self, precision: str | None = None) -> Predictor:
+    def predictor(self, precision: str | None = None, **how: Any) -> Predictor:
         """A function for the merger, with its own copy of the weights of this moment.
 
         It maps faces (N, R, R, 3) float32 BGR in [0, 1] of the destination to the swapped face (N, R, R, 3),
@@ -179,6 +182,10 @@ class Model(abc.ABC):
 
         Args:
             precision: `float32`, `bfloat16` or `float16` arithmetic; `None` takes the model's.
+            how: What a kind of model leaves open until it is used, such as AMP's `morph_factor`.
+
+        Raises:
+            UsageError: `how` has what this kind does not know.
         """
 
     @abc.abstractmethod
@@ -215,7 +222,8 @@ class Model(abc.ABC):
 
     def restore(self, iteration: int, loss_history: np.ndarray) -> None:
         """Set the counters that a checkpoint holds."""
-        self.iteration, self.history = int(iteration), LossHistory(loss_history)
+        self.iteration = int(iteration)
+        self.history = LossHistory(loss_history, len(self.sides))
 
     def summary_rows(self) -> list[tuple[str, str]]:
         """Name and value of everything worth showing in the summary box."""

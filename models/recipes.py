@@ -34,6 +34,8 @@ class Recipe:
     dfl_warp: bool
     primes: bool  # a fresh bottleneck is fitted to the faces before the first iteration
     plan: Callable[[int], Plan]
+    clipnorm: float = 0.0  # most that the norm of all gradients together may be; 0 sets no limit
+    clips_sum: bool = False  # the norm is that of the sum over the batch (DFL), not of the mean
 
     def batch_for(self, iteration: int) -> tuple[int, bool]:
         """Number of the batch of an iteration, and whether it is a repetition with unwarped inputs."""

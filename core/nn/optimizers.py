@@ -24,6 +24,7 @@ class OptimizerSpec:
     beta2: float = 0.999  # decay of the mean square (RMSprop's rho)
     eps: float = 1e-6
     bias_correction: bool = False
+    clipnorm: float = 0.0  # most that the norm of all gradients together may be; 0 sets no limit
 
     @property
     def slots(self) -> tuple[str, ...]:
@@ -90,6 +91,7 @@ class Optimizer:
         keep: tf.Tensor | None,
         slow: tf.Tensor | float = 1.0,
         decay: tf.Tensor | float = 0.0,
+        clip_unit: tf.Tensor | float = 1.0,
     ) -> None:
         """One update.
 
@@ -101,8 +103,10 @@ class Optimizer:
             slow: () float32 factor on the rate of the slow weights.
             decay: () float32, share of a decayed weight taken off at rate 1, apart from the gradient's part
                 (AdamW: Loshchilov and Hutter, ICLR 2019).
+            clip_unit: () float32 factor on the norm of all gradients before the limit of the spec is looked
+                at: 1 / N measures a sum over N samples by its mean.
         """
-        factors = (tf.convert_to_tensor(factor, tf.float32) for factor in (slow, decay))
+        factors = (tf.convert_to_tensor(factor, tf.float32) for factor in (slow, decay, clip_unit))
         self._update(gradients, rate, keep, *factors)
 
     def _update_all(
@@ -112,19 +116,31 @@ class Optimizer:
         keep: tf.Tensor | None,
         slow: tf.Tensor,
         decay: tf.Tensor,
+        clip_unit: tf.Tensor,
     ) -> None:
         step = self.steps + 1
         self.steps.assign(step)
+        shrink = self._clip_factor(gradients, clip_unit)
         correct1, correct2 = self._corrections(tf.cast(step, tf.float32))
         for number, ((path, weight), gradient) in enumerate(zip(self.weights.items(), gradients)):
             if gradient is None:
                 continue
-            change = self._change(path, tf.cast(gradient, tf.float32), correct1, correct2)
+            gradient = tf.cast(gradient, tf.float32)
+            gradient = gradient if shrink is None else gradient * shrink
+            change = self._change(path, gradient, correct1, correct2)
             if path in self.decayed:
                 change += decay * weight
             if keep is not None:
                 change *= keep_mask(tuple(weight.shape), keep, self._key(step, number))
             weight.assign_sub((rate * slow if path in self.slow else rate) * change)
+
+    def _clip_factor(self, gradients: list[tf.Tensor | None], unit: tf.Tensor) -> tf.Tensor | None:
+        """What all gradients are multiplied by to keep their norm within the limit; `None` without one."""
+        if not self.spec.clipnorm:
+            return None
+        squares = [tf.reduce_sum(tf.square(tf.cast(g, tf.float32))) for g in gradients if g is not None]
+        norm = unit * tf.sqrt(tf.reduce_sum(tf.stack(squares)))
+        return tf.where(norm >= self.spec.clipnorm, self.spec.clipnorm / tf.maximum(norm, 1e-30), 1.0)
 
     def _corrections(self, step: tf.Tensor) -> tuple[tf.Tensor | float, tf.Tensor | float]:
         """Factors that undo the slots' start at zero (Kingma and Ba, "Adam", section 3)."""

@@ -41,8 +41,10 @@ def test_dfls_model_loads_with_its_recipe_and_history(loaded, quick96_fixture):
 
 
 def test_outputs_are_dfls(loaded, quick96_fixture):
+    from models import autoencoder
+
     reference, inputs = quick96_fixture.reference, quick96_fixture.inputs
-    shown = loaded.nets.show(inputs["warped_src"], inputs["warped_dst"])
+    shown = autoencoder.show(loaded.parts, inputs["warped_src"], inputs["warped_dst"])
     for name, wanted in {
         "src_face": "pred_src_src",
         "dst_face": "pred_dst_dst",
@@ -62,13 +64,14 @@ def test_losses_and_gradients_are_dfls(loaded, quick96_fixture):
     import tensorflow as tf
 
     batch, reference = batch_of(quick96_fixture), quick96_fixture.reference
-    variables = loaded.nets.variables()
+    variables = loaded.variables
     with tf.GradientTape() as tape:
-        src, dst = loaded.losses([tf.constant(batch[name]) for name in NAMES])
-        total = tf.reduce_sum(src) + tf.reduce_sum(dst)
+        found = loaded.losses({name: tf.constant(batch[name]) for name in NAMES})
+        total = tf.reduce_sum(found.objectives["main"])
     gradients = dict(zip(variables, tape.gradient(total, list(variables.values()))))
 
-    np.testing.assert_allclose([np.mean(src), np.mean(dst)], reference["losses"][0], rtol=1e-5)
+    means = [np.mean(found.reported[side]) for side in ("src", "dst")]
+    np.testing.assert_allclose(means, reference["losses"][0], rtol=1e-5)
     for key, wanted in zip(reference["grad0_keys"], reference["grad0_vals"]):
         gradient = gradients[str(key).removesuffix(":0")].numpy().astype(np.float64).ravel()
         picked = gradient[np.linspace(0, gradient.size - 1, 8).astype(int)]
@@ -84,14 +87,13 @@ def test_no_gradient_is_a_sum_of_three(loaded):
     """AddN of three terms rounds differently from run to run on a CPU; see core.nn.losses."""
     import tensorflow as tf
 
-    signature = [tf.TensorSpec((None, 96, 96, 1 if name.endswith("mask") else 3)) for name in NAMES]
+    signature = {name: tf.TensorSpec((None, 96, 96, 1 if name.endswith("mask") else 3)) for name in NAMES}
 
     @tf.function
-    def gradients(arrays):
+    def gradients(tensors):
         with tf.GradientTape() as tape:
-            src, dst = loaded.losses(arrays)
-            total = tf.reduce_sum(src) + tf.reduce_sum(dst)
-        return tape.gradient(total, list(loaded.nets.variables().values()))
+            total = tf.reduce_sum(loaded.losses(tensors).objectives["main"])
+        return tape.gradient(total, list(loaded.variables.values()))
 
     graph = gradients.get_concrete_function(signature).graph
     wide = [op.name for op in graph.get_operations() if op.type == "AddN" and len(op.inputs) > 2]

@@ -1,0 +1,300 @@
+"""A model made of named Keras networks: one compiled training step, an optimizer for each group of them."""
+
+from __future__ import annotations
+
+import abc
+import zlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from core.errors import UsageError
+from core.nn.distribution import SINGLE, Distribution
+from core.nn.layers import part_weights
+from core.nn.optimizers import LossScale, Optimizer, OptimizerSpec, assign_strictly
+from core.nn.precision import Precision
+from core.nn.state import STEPS
+from models.base import Batch, Model, ModelOptions, Predictor
+from models.predictor import SwapPredictor
+from models.recipes import Plan
+
+MAIN = "main"  # the optimizer of the networks that make faces
+Gradients = dict[str, list[tf.Tensor | None]]  # by optimizer, one per weight, in their order
+
+
+@dataclass(frozen=True)
+class StepLosses:
+    """What a forward pass says, per sample (N,)."""
+
+    reported: dict[str, tf.Tensor]  # by side: the loss that the user sees
+    objectives: dict[str, tf.Tensor]  # by optimizer, `MAIN` first: their sums over the batch are minimised
+
+
+@dataclass(frozen=True)
+class Tuning:
+    """Which weights of the main optimizer are treated apart."""
+
+    slow: tuple[str, ...] = ()  # prefixes of paths; their rate has the plan's `encoder_share`
+    decayed: tuple[str, ...] = ()  # whole paths; the plan's `decay` pulls them towards zero
+
+
+class NetworkModel(Model):
+    """A model of several networks ("parts"), named as in DFL's checkpoints."""
+
+    OPTIONAL_PARTS: ClassVar[
+        tuple[str, ...]
+    ] = ()  # those that only some options need, such as discriminators
+    HOW: ClassVar[tuple[str, ...]] = ()  # what `predictor` and `swap_graph` can be told beside the faces
+    swap_part_names: tuple[str, ...]  # the parts that `swap_graph` uses
+
+    def __init__(
+        self, name: str, options: ModelOptions, precision: Precision, distribution: Distribution = SINGLE
+    ) -> None:
+        super().__init__(name, options, precision)
+        self.distribution = distribution
+        with distribution.scope():
+            self.parts = {part: self.build_part(part, precision.policy) for part in self.part_names}
+        self.variables = self.variables_of(self.parts)
+        self._optimizers: dict[str, Optimizer] = {}  # made when first needed: merging needs none
+        self._scale: LossScale | None = None
+        self._train = distribution.compile(self._train_graph, jit=options.xla == "step")
+        self._kept_weights: dict[str, np.ndarray] = {}  # of optional parts that are not in use now
+        self._kept_state: dict[str, np.ndarray] = {}
+
+    # What a kind of model says of itself
+
+    @property
+    @abc.abstractmethod
+    def part_names(self) -> tuple[str, ...]:
+        """The parts in use, in the order of DFL's files."""
+
+    @abc.abstractmethod
+    def build_part(self, name: str, policy: str) -> keras.Model:
+        """A network with fresh weights, drawn from `options.seed`, computing by a Keras dtype policy."""
+
+    @abc.abstractmethod
+    def losses(self, tensors: Mapping[str, tf.Tensor]) -> StepLosses:
+        """The forward pass over a batch, float32 tensors by the names of `batch_names` and `extra_inputs`."""
+
+    @abc.abstractmethod
+    def swap_graph(
+        self, parts: Mapping[str, keras.Model], faces: tf.Tensor, **how: Any
+    ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+        """The swap as a graph: face (N, R, R, 3), mask of the source's and of the destination's decoder."""
+
+    @property
+    def optimizer_parts(self) -> dict[str, tuple[str, ...]]:
+        """The parts that each optimizer trains; every optional part has one of its own name."""
+        own = [part for part in self.part_names if part in self.OPTIONAL_PARTS]
+        main = tuple(part for part in self.part_names if part not in own)
+        return {MAIN: main, **{part: (part,) for part in own}}
+
+    @property
+    def tuning(self) -> Tuning:
+        """Weights that the main optimizer treats apart."""
+        return Tuning()
+
+    @property
+    def steps_apart(self) -> bool:
+        """Whether discriminators learn from a second pass, after the others' update (DFL's way)."""
+        return False
+
+    def batch_names(self) -> list[str]:
+        """The arrays of a batch that a step takes."""
+        return [spec.name for side in self.sides for spec in self.sample_request(side).specs]
+
+    def extra_inputs(self, batch: Batch) -> dict[str, np.ndarray]:
+        """Further arrays per sample, (N, ...): random numbers that seed and iteration alone decide."""
+        return {}
+
+    def frozen(self, plan: Plan) -> tuple[str, ...]:
+        """Prefixes of the paths of the weights that rest in this iteration; their gradients cost no time."""
+        return ()
+
+    # The step
+
+    def optimizer_spec(self) -> OptimizerSpec:
+        recipe = self.recipe
+        return OptimizerSpec(
+            recipe.optimizer, recipe.beta1, recipe.beta2, recipe.eps, recipe.bias_correction, recipe.clipnorm
+        )
+
+    @property
+    def optimizers(self) -> dict[str, Optimizer]:
+        """By name, `MAIN` first."""
+        if not self._optimizers:
+            jit, spec, tuning = self.options.xla == "auto", self.optimizer_spec(), self.tuning
+            with self.distribution.scope():
+                for name, parts in self.optimizer_parts.items():
+                    weights = self._weights_of(parts)
+                    main = name == MAIN
+                    seed = self.options.seed if main else zlib.crc32(f"{self.options.seed}/{name}".encode())
+                    slow = [path for path in weights if main and path.startswith(tuning.slow)]
+                    decayed = [path for path in weights if main and path in tuning.decayed]
+                    self._optimizers[name] = Optimizer(weights, spec, seed, jit, slow, decayed)
+                if self.precision.scales_loss:
+                    self._scale = LossScale()
+        return self._optimizers
+
+    def _weights_of(self, parts: tuple[str, ...]) -> dict[str, tf.Variable]:
+        return {path: weight for path, weight in self.variables.items() if path.partition("/")[0] in parts}
+
+    def _step(self, batch: Batch) -> dict[str, float]:
+        plan, _ = self.recipe.plan(self.iteration), self.optimizers
+        keep = None if plan.keep >= 1.0 else tf.constant(plan.keep, tf.float32)
+        rates = tf.constant([self.rate_scale * plan.rate, plan.encoder_share, plan.decay], tf.float32)
+        arrays = {name: batch[name] for name in self.batch_names()} | self.extra_inputs(batch)
+        found = self._train(arrays, rates, keep, frozen=self.frozen(plan))
+        return {side: float(np.mean(found[side])) for side in self.sides}
+
+    def _train_graph(
+        self,
+        tensors: dict[str, tf.Tensor],
+        rates: tf.Tensor,
+        keep: tf.Tensor | None,
+        frozen: tuple[str, ...],
+    ) -> dict[str, tf.Tensor]:
+        names = list(self.optimizers)
+        together = names[:1] if self.steps_apart else names
+        found, gradients = self._gradients(tensors, together, frozen)
+        self._update(gradients, rates, keep)
+        rest = names[len(together) :]
+        if rest:
+            self._update(self._gradients(tensors, rest, frozen)[1], rates, keep)
+        return found.reported
+
+    def _gradients(
+        self, tensors: Mapping[str, tf.Tensor], names: list[str], frozen: tuple[str, ...]
+    ) -> tuple[StepLosses, Gradients]:
+        """One forward pass, and the gradient of each optimizer's objective to its weights."""
+        weights_of = {name: self.optimizers[name].weights for name in names}
+        learnt = {
+            name: {path: weight for path, weight in weights.items() if not path.startswith(frozen)}
+            for name, weights in weights_of.items()
+        }
+        with tf.GradientTape(persistent=len(names) > 1, watch_accessed_variables=False) as tape:
+            tape.watch([weight for weights in learnt.values() for weight in weights.values()])
+            found = self.losses(tensors)
+            totals = {name: tf.reduce_sum(found.objectives[name]) for name in names}  # DFL sums over samples
+            if self._scale is not None:
+                totals = {name: total * self._scale.scale for name, total in totals.items()}
+        gradients = {}
+        for name, weights in learnt.items():
+            own = self.distribution.sum_gradients(tape.gradient(totals[name], list(weights.values())))
+            by_path = dict(zip(weights, own))
+            gradients[name] = [by_path.get(path) for path in weights_of[name]]
+        return found, gradients
+
+    def _update(self, gradients: Gradients, rates: tf.Tensor, keep: tf.Tensor | None) -> None:
+        if self._scale is None:
+            self._apply(gradients, rates, keep)
+            return
+        flat, finite = self._scale.unscale([g for own in gradients.values() for g in own])
+        left = iter(flat)
+        gradients = {name: [next(left) for _ in own] for name, own in gradients.items()}
+
+        def apply() -> tf.Tensor:
+            self._apply(gradients, rates, keep)
+            return tf.constant(True)
+
+        tf.cond(finite, apply, lambda: tf.constant(False))
+        self._scale.adjust(finite)
+
+    def _apply(self, gradients: Gradients, rates: tf.Tensor, keep: tf.Tensor | None) -> None:
+        for name, own in gradients.items():
+            self.optimizers[name].apply(own, rates[0], keep, rates[1], rates[2], self._clip_unit())
+
+    def _clip_unit(self) -> float:
+        """What a gradient's norm is multiplied by before it is compared with the limit of the recipe."""
+        return 1.0 if self.recipe.clips_sum else 1.0 / self.options.batch_size
+
+    # Use
+
+    def predictor(self, precision: str | None = None, **how: Any) -> Predictor:
+        strange = sorted(set(how) - set(self.HOW))
+        if strange:
+            raise UsageError(f"a {self.kind} model knows no {', '.join(strange)}")
+        return SwapPredictor(self, precision or self.precision.compute, how)
+
+    # State
+
+    @staticmethod
+    def variables_of(parts: Mapping[str, keras.Model]) -> dict[str, tf.Variable]:
+        """All weights by path."""
+        return {path: w.value for part in parts.values() for path, w in part_weights(part).items()}
+
+    def weights(self) -> dict[str, np.ndarray]:
+        present = {path: variable.numpy() for path, variable in self.variables.items()}
+        return {**present, **self._kept_weights}
+
+    def weight_shapes(self) -> dict[str, tuple[int, ...]]:
+        return {path: tuple(variable.shape) for path, variable in self.variables.items()}
+
+    def load_weights(self, values: Mapping[str, np.ndarray]) -> None:
+        """See `Model.load_weights`.
+
+        Optional parts may be absent, or of another size after a change of options: these begin anew, with a
+        note. Those that the options do not need now are kept, and saved again.
+        """
+        values, variables = dict(values), dict(self.variables)
+        kept: dict[str, np.ndarray] = {}
+        for part in self.OPTIONAL_PARTS:
+            saved = {path: values.pop(path) for path in list(values) if path.startswith(f"{part}/")}
+            wanted = {p: tuple(v.shape) for p, v in self.variables.items() if p.startswith(f"{part}/")}
+            if not wanted:
+                kept |= saved
+            elif {path: array.shape for path, array in saved.items()} == wanted:
+                values |= saved
+            else:
+                why = "its size is another one now" if saved else "none was saved"
+                self.notes.append(f"the network {part} begins with fresh weights: {why}")
+                for path in wanted:
+                    variables.pop(path)
+        assign_strictly(variables, values, "weights")
+        self._kept_weights = kept
+        self.is_fresh = False
+
+    def optimizer_state(self) -> dict[str, np.ndarray]:
+        """Slots by `<slot>/<weight path>`; `steps` of the main optimizer, `steps/<name>` of each other."""
+        state: dict[str, np.ndarray] = {}
+        for name, optimizer in self.optimizers.items():
+            own = optimizer.state()
+            state[STEPS if name == MAIN else f"{STEPS}/{name}"] = own.pop(STEPS)
+            state |= own
+        return {**state, **self._kept_state}
+
+    def load_optimizer_state(self, state: Mapping[str, np.ndarray]) -> bool:
+        groups: dict[str, dict[str, np.ndarray]] = {}
+        for key, value in state.items():
+            first, _, rest = key.partition("/")
+            owner = rest if first == STEPS else rest.partition("/")[0]
+            name = owner if owner in self.OPTIONAL_PARTS else MAIN
+            groups.setdefault(name, {})[STEPS if first == STEPS else key] = value
+        self._kept_state = {
+            f"{STEPS}/{name}" if key == STEPS else key: value
+            for name, group in groups.items()
+            if name not in self.optimizers
+            for key, value in group.items()
+        }
+        taken = self.optimizers[MAIN].load_state(groups.get(MAIN, {}))
+        for name, optimizer in self.optimizers.items():
+            if name != MAIN:
+                self._load_optional_state(optimizer, groups.get(name, {}))
+        return taken
+
+    @staticmethod
+    def _load_optional_state(optimizer: Optimizer, state: Mapping[str, np.ndarray]) -> None:
+        """A discriminator's state; one of another size, or none, begins anew with its network."""
+        shapes = {path: tuple(slot.shape) for path, slot in optimizer.slots.items()}
+        if {key: value.shape for key, value in state.items() if key != STEPS} == shapes:
+            optimizer.load_state(state)
+        else:
+            optimizer.reset()
+
+    def summary_rows(self) -> list[tuple[str, str]]:
+        count = sum(int(np.prod(variable.shape)) for variable in self.variables.values())
+        return [*super().summary_rows(), ("weights", f"{count:,}")]
