@@ -2,12 +2,19 @@
 
 `<name>_<Class>_<part>.npy` holds the weights of a part by `<path>:0`; `<name>_<Class>_src_dst_opt.npy` the
 optimizer's `iters:0` and `<slot>_<part>/<path>_0:0`; `<name>_<Class>_data.dat` iteration, options and loss
-history. Files are read through `core.safe_pickle`, strictly, and never changed.
+history. Discriminators have files of their own (`models.dfl_layout`). Files are read through
+`core.safe_pickle`, one after another, and never changed.
+
+DeepFaceLab takes whatever it finds: a weight that lacks begins anew, one too many is dropped, and shapes may
+differ as long as the number of elements agrees. Here every name is checked, and every shape but for axes of
+length 1. Only what DeepFaceLab itself makes when it is first needed may be absent: the files of a
+discriminator, and those of optimizers.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,20 +24,38 @@ from core import safe_pickle
 from core.errors import CheckpointError, FileFormatError
 from core.nn.state import STEPS, check_state
 from models.checkpoint import Checkpoint
+from models.dfl_layout import (
+    COUNTER,
+    DATA,
+    DISCRIMINATOR_FILES,
+    DISCRIMINATORS,
+    MAIN_OPTIMIZER_FILE,
+    SLOTS,
+    UNTRAINED,
+    Shapes,
+    dfl_prefix,
+    discriminator_shapes,
+    file_of,
+    part_of,
+    weight_file,
+)
 
-DATA = "data.dat"
-OPTIMIZER_FILE = "src_dst_opt.npy"
-SLOTS = {"acc": "acc", "ms": "m", "vs": "v"}  # DFL's slot names and ours
-Shapes = Mapping[str, tuple[int, ...]]
+__all__ = [
+    "dfl_model_exists",
+    "dfl_prefix",
+    "list_dfl_models",
+    "load_dfl_checkpoint",
+    "load_dfl_parts",
+    "read_dfl_state",
+]
 
-
-def dfl_prefix(model_dir: Path | str, name: str, kind: str) -> Path:
-    """What the names of a model's files begin with; append `_encoder.npy` and so on."""
-    return Path(model_dir) / f"{name}_{kind}"
+STRUCTURE = 1 << 24  # bytes beside the arrays' content; a thousand weights need some hundred thousand
+SLOT_KEY = re.compile(r"(acc|ms|vs)_(.+)_0:0", re.DOTALL)
+State = dict[str, np.ndarray]
 
 
 def dfl_model_exists(model_dir: Path | str, name: str, kind: str) -> bool:
-    return _file(dfl_prefix(model_dir, name, kind), DATA).is_file()
+    return file_of(dfl_prefix(model_dir, name, kind), DATA).is_file()
 
 
 def list_dfl_models(model_dir: Path | str, kind: str) -> dict[str, Path]:
@@ -47,27 +72,30 @@ def load_dfl_checkpoint(
 
     Args:
         shapes: Path and shape of every weight that the model has; the parts follow from the paths.
-        training: Read the optimizer's accumulators, too.
+        training: Read the optimizers' slots, too, and discriminators that are not in use now.
+
+    Returns:
+        The state. Discriminators whose files are absent are not in it, nor are slots of an absent optimizer
+        file; a discriminator may have another size than `shapes` says, that of former options.
 
     Raises:
         CheckpointError: A file is missing or damaged, or its weights are not exactly those of `shapes`.
     """
     prefix = dfl_prefix(model_dir, name, kind)
     data = read_dfl_state(model_dir, name, kind)
-    parts = list(dict.fromkeys(path.partition("/")[0] for path in shapes))
-    absent = [path.name for path in (_file(prefix, f"{part}.npy") for part in parts) if not path.is_file()]
-    if absent:
-        raise CheckpointError(
-            f"{prefix.parent}: the model {name} of DeepFaceLab lacks {', '.join(absent)}; copy all its files"
-        )
-    weights: dict[str, np.ndarray] = {}
-    for part in parts:
-        weights.update(_read_part(_file(prefix, f"{part}.npy"), part))
-    check_state(weights, shapes, f"{prefix}_*.npy")
-    optimizer = _read_optimizer(_file(prefix, OPTIMIZER_FILE), shapes) if training else {}
     notes = [
         f"read the model {name} that DeepFaceLab saved at iteration {data['iteration']}; its files are kept"
     ]
+    weights = _read_networks(prefix, name, {p: s for p, s in shapes.items() if not _is_discriminator(p)})
+    optimizer: State = {}
+    if training:
+        optimizer, told = _read_main_optimizer(prefix, kind, {path: a.shape for path, a in weights.items()})
+        notes += told
+    used = {part_of(path) for path in shapes}
+    for part in DISCRIMINATORS.get(kind, ()):
+        if training or part in used:
+            found, slots, told = _read_discriminator(prefix, part, part in used, training)
+            weights, optimizer, notes = weights | found, optimizer | slots, notes + told
     return Checkpoint(
         kind=kind,
         iteration=data["iteration"],
@@ -75,27 +103,21 @@ def load_dfl_checkpoint(
         weights=weights,
         optimizer=optimizer,
         loss_history=data["loss_history"],
-        source=_file(prefix, DATA),
+        source=file_of(prefix, DATA),
         notes=notes,
     )
 
 
-def load_dfl_parts(folder: Path | str, shapes: Shapes) -> dict[str, np.ndarray]:
+def load_dfl_parts(folder: Path | str, shapes: Shapes) -> State:
     """Weights alone, from files without a model's name (`encoder.npy`), as pretrained models come.
 
     Raises:
         CheckpointError: A file is missing or damaged, or its weights are not exactly those of `shapes`.
     """
     folder = Path(folder)
-    parts = list(dict.fromkeys(path.partition("/")[0] for path in shapes))
-    absent = [f"{part}.npy" for part in parts if not (folder / f"{part}.npy").is_file()]
-    if absent:
-        raise CheckpointError(f"{folder}: the pretrained model lacks {', '.join(absent)}; copy all its files")
-    weights: dict[str, np.ndarray] = {}
-    for part in parts:
-        weights.update(_read_part(folder / f"{part}.npy", part))
-    check_state(weights, shapes, f"{folder}: the pretrained model")
-    return weights
+    files = {part: folder / weight_file(part) for part in map(part_of, shapes)}
+    _require(files.values(), f"{folder}: the pretrained model")
+    return _read_parts(files, shapes)
 
 
 def read_dfl_state(model_dir: Path | str, name: str, kind: str) -> dict[str, Any]:
@@ -104,11 +126,10 @@ def read_dfl_state(model_dir: Path | str, name: str, kind: str) -> dict[str, Any
     Raises:
         CheckpointError: The file is missing or damaged.
     """
-    path = _file(dfl_prefix(model_dir, name, kind), DATA)
-    data = _read_pickle(path)
-    iteration = _plain(data.get("iter"))
-    options = data.get("options")
-    if not isinstance(iteration, int) or not isinstance(options, dict):
+    path = file_of(dfl_prefix(model_dir, name, kind), DATA)
+    data = _read_pickle(path, structure=None)
+    iteration, options = _plain(data.get("iter")), data.get("options")
+    if type(iteration) is not int or iteration < 0 or not isinstance(options, dict):
         raise CheckpointError(f"{path}: it lacks the iteration or the options of a DeepFaceLab model")
     return {
         "iteration": iteration,
@@ -117,15 +138,134 @@ def read_dfl_state(model_dir: Path | str, name: str, kind: str) -> dict[str, Any
     }
 
 
-def _file(prefix: Path, suffix: str) -> Path:
-    return prefix.with_name(f"{prefix.name}_{suffix}")
+def _is_discriminator(path: str) -> bool:
+    return part_of(path) in DISCRIMINATOR_FILES
 
 
-def _read_pickle(path: Path) -> dict[str, Any]:
+def _require(files: Iterable[Path], what: str) -> None:
+    absent = [path.name for path in files if not path.is_file()]
+    if absent:
+        raise CheckpointError(f"{what} lacks {', '.join(absent)}; copy all its files")
+
+
+def _read_networks(prefix: Path, name: str, shapes: Shapes) -> State:
+    files = {part: file_of(prefix, weight_file(part)) for part in map(part_of, shapes)}
+    _require(files.values(), f"{prefix.parent}: the model {name} of DeepFaceLab")
+    return _read_parts(files, shapes)
+
+
+def _read_parts(files: Mapping[str, Path], shapes: Shapes) -> State:
+    weights: State = {}
+    for part, path in files.items():
+        wanted = {weight: shape for weight, shape in shapes.items() if part_of(weight) == part}
+        found = _fitted(_read_part(path, part), wanted)
+        check_state(found, wanted, str(path))
+        weights |= found
+    return weights
+
+
+def _read_part(path: Path, part: str) -> State:
+    """Weights of one file by our paths: `conv1/weight:0` of `encoder` becomes `encoder/conv1/weight`."""
+    record = _read_pickle(path)
+    strange = [key for key in record if not isinstance(key, str) or not key.endswith(":0")]
+    if strange:
+        raise CheckpointError(f"{path}: {strange[0]!r} is no name of a weight")
+    return {f"{part}/{key[:-2]}": _array(value, path) for key, value in record.items()}
+
+
+def _read_main_optimizer(prefix: Path, kind: str, shapes: Shapes) -> tuple[State, list[str]]:
+    """Slots by our paths, zeros for parts that DeepFaceLab never trains; empty where it saved none."""
+    path = file_of(prefix, MAIN_OPTIMIZER_FILE)
+    if not path.is_file():
+        return {}, [f"{path.name} is absent: the optimizer starts anew"]
+    steps, slots = _read_optimizer(path)
+    untrained = {
+        part for part in UNTRAINED.get(kind, ()) if not any(part in key.split("/")[1:2] for key in slots)
+    }
+    kinds = _check_slots(slots, {p: s for p, s in shapes.items() if part_of(p) not in untrained}, path)
+    zero = np.zeros((), np.float32)
+    for slot in kinds:
+        for weight, shape in shapes.items():
+            slots.setdefault(f"{slot}/{weight}", np.broadcast_to(zero, shape))
+    notes = []
+    if untrained:
+        parts = " and ".join(sorted(untrained))
+        notes.append(f"DeepFaceLab does not train {parts}: {path.name} has no slots for them, they are zero")
+    return {STEPS: steps, **slots}, notes
+
+
+def _read_discriminator(
+    prefix: Path, part: str, used: bool, training: bool
+) -> tuple[State, State, list[str]]:
+    """Weights, slots and notes. A discriminator that is not in use is kept if it is sound."""
+    path, optimizer_path = (file_of(prefix, suffix) for suffix in DISCRIMINATOR_FILES[part])
+    if not path.is_file():
+        return {}, {}, []
     try:
-        record = safe_pickle.loads(path.read_bytes(), str(path))
-    except OSError as err:
-        raise CheckpointError(f"{path}: cannot be read: {err.strerror}") from err
+        weights = _read_part(path, part)
+        shapes = discriminator_shapes(part, weights)
+        weights = _fitted(weights, shapes)
+        check_state(weights, shapes, str(path))
+        if not training:
+            return weights, {}, []
+        if not optimizer_path.is_file():
+            return weights, {}, [f"{optimizer_path.name} is absent: the optimizer of {part} starts anew"]
+        steps, slots = _read_optimizer(optimizer_path)
+        _check_slots(slots, shapes, optimizer_path)
+    except CheckpointError as err:
+        if used:
+            raise
+        return {}, {}, [f"{err}; it is not in use and left out"]
+    return weights, {f"{STEPS}/{part}": steps, **slots}, []
+
+
+def _read_optimizer(path: Path) -> tuple[np.ndarray, State]:
+    """The counter, and the slots by our paths: `ms_encoder/conv1/bias_0:0` becomes `m/encoder/conv1/bias`.
+
+    Raises:
+        CheckpointError: It lacks the counter, or holds anything else.
+    """
+    record = _read_pickle(path)
+    steps = _plain(record.pop(COUNTER, None))
+    if type(steps) is not int or not 0 <= steps < 2**63:
+        raise CheckpointError(f"{path}: it lacks the counter {COUNTER} of DeepFaceLab's optimizers")
+    slots: State = {}
+    for key, value in record.items():
+        match = SLOT_KEY.fullmatch(key) if isinstance(key, str) else None
+        if match is None:
+            raise CheckpointError(f"{path}: {key!r} is no name of an optimizer's slot")
+        slots[f"{SLOTS[match[1]]}/{match[2]}"] = _array(value, path)
+    return np.asarray(steps, np.int64), slots
+
+
+def _check_slots(slots: State, shapes: Shapes, path: Path) -> list[str]:
+    """The kinds of slots, after checking that each has all weights; shapes are settled in place."""
+    kinds = sorted({part_of(key) for key in slots})
+    if kinds not in (["acc"], ["m", "v"]):
+        raise CheckpointError(f"{path}: its slots are of neither RMSprop (acc) nor AdaBelief (ms, vs)")
+    wanted = {f"{slot}/{weight}": shape for slot in kinds for weight, shape in shapes.items()}
+    slots.update(_fitted(slots, wanted))
+    check_state(slots, wanted, str(path))
+    return kinds
+
+
+def _fitted(found: State, shapes: Shapes) -> State:
+    """Axes of length 1 put in or left out, which moves no number: () or (1, 3) where (1,) or (3,) belongs."""
+    return {
+        path: array.reshape(shapes[path])
+        if path in shapes and _long_axes(array.shape) == _long_axes(shapes[path])
+        else array
+        for path, array in found.items()
+    }
+
+
+def _long_axes(shape: tuple[int, ...]) -> list[int]:
+    return [side for side in shape if side != 1]
+
+
+def _read_pickle(path: Path, structure: int | None = STRUCTURE) -> dict[Any, Any]:
+    try:
+        record = safe_pickle.load_file(path, structure=structure)
     except FileFormatError as err:
         raise CheckpointError(str(err)) from err
     if not isinstance(record, dict):
@@ -133,39 +273,12 @@ def _read_pickle(path: Path) -> dict[str, Any]:
     return record
 
 
-def _read_part(path: Path, part: str) -> dict[str, np.ndarray]:
-    """Weights of one file by our paths: `conv1/weight:0` of `encoder` becomes `encoder/conv1/weight`."""
-    return {f"{part}/{_without_zero(key)}": _array(value, path) for key, value in _read_pickle(path).items()}
-
-
-def _read_optimizer(path: Path, shapes: Shapes) -> dict[str, np.ndarray]:
-    """Slots by our paths; empty where DFL saved none."""
-    if not path.is_file():
-        return {}
-    state: dict[str, np.ndarray] = {}
-    for key, value in _read_pickle(path).items():
-        if key == "iters:0":
-            state[STEPS] = np.asarray(_plain(value), np.int64)
-            continue
-        slot, _, rest = str(key).partition("_")
-        state[f"{SLOTS.get(slot, slot)}/{_without_zero(rest).removesuffix('_0')}"] = _array(value, path)
-    slots = sorted({key.partition("/")[0] for key in state} - {STEPS})
-    check_state(
-        {key: value for key, value in state.items() if key != STEPS},
-        {f"{slot}/{weight}": shape for slot in slots for weight, shape in shapes.items()},
-        str(path),
-    )
-    return state
-
-
-def _without_zero(key: str) -> str:
-    return str(key).removesuffix(":0")
-
-
 def _array(value: Any, path: Path) -> np.ndarray:
-    if not isinstance(value, np.ndarray) or value.dtype.kind != "f":
+    """Float32, C order; half precision is widened. Scalars are DeepFaceLab's arrays without axes."""
+    if not isinstance(value, (np.ndarray, np.floating)) or value.dtype.kind != "f":
         raise CheckpointError(f"{path}: holds {type(value).__name__} where an array of floats belongs")
-    return np.ascontiguousarray(value, np.float32)
+    with np.errstate(over="ignore"):
+        return np.asarray(value, np.float32, order="C")
 
 
 def _plain(value: Any) -> Any:
@@ -178,7 +291,7 @@ def _plain(value: Any) -> Any:
 def _history(rows: Any, path: Path) -> np.ndarray:
     try:
         history = np.asarray(rows if rows is not None else [], np.float32)
-    except (TypeError, ValueError) as err:
+    except (TypeError, ValueError, OverflowError) as err:
         raise CheckpointError(f"{path}: the loss history is not a table of numbers") from err
     if history.size == 0:
         return np.zeros((0, 2), np.float32)
