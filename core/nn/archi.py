@@ -1,4 +1,4 @@
-"""The two families of face-swap autoencoders, df and liae, with DFL's options u, d, t and c.
+"""The families of face-swap autoencoders: df and liae with DFL's options u, d, t and c, and AMP.
 
 Layer names are DFL's weight paths, so that its files map onto the networks one to one.
 """
@@ -6,8 +6,10 @@ Layer names are DFL's weight paths, so that its files map onto the networks one 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import keras
+import tensorflow as tf
 
 from core.errors import UsageError
 from core.nn.layers import (
@@ -84,10 +86,37 @@ class Archi:
         return side, side, self.inter_channels * (2 if self.family == "liae" else 1)
 
 
+@dataclass(frozen=True)
+class AmpArchi:
+    """The sizes of AMP's networks: those of options u, d and t, with the bottleneck in the encoder."""
+
+    resolution: int
+    ae_dims: int
+    inter_dims: int
+    e_dims: int
+    d_dims: int
+    d_mask_dims: int
+    letters: ClassVar[frozenset[str]] = frozenset("udt")
+    activation: ClassVar[str] = LEAKY
+
+    def __post_init__(self) -> None:
+        """
+        Raises:
+            UsageError: The resolution is no multiple of 32.
+        """
+        if self.resolution % 32:
+            raise UsageError(f"AMP needs a resolution that is a multiple of 32, not {self.resolution}")
+
+    @property
+    def code_shape(self) -> tuple[int, int, int]:
+        """(height, width, channels) of what the decoder is given."""
+        return self.resolution // 32, self.resolution // 32, self.inter_dims
+
+
 class _Blocks:
     """DFL's three blocks with the settings that all layers of a network share."""
 
-    def __init__(self, archi: Archi, dtype: str, seed: int, part: str) -> None:
+    def __init__(self, archi: Archi | AmpArchi, dtype: str, seed: int, part: str) -> None:
         self.archi, self.dtype = archi, dtype
         self.common = {"dtype": dtype}
         self.seed = f"{seed}/{part}"
@@ -112,8 +141,13 @@ class _Blocks:
 
 def build_encoder(archi: Archi, dtype: str = "float32", seed: int = 0, name: str = "encoder") -> keras.Model:
     """An image (N, R, R, 3) in [0, 1] to its vector (N, features)."""
-    blocks, e = _Blocks(archi, dtype, seed, name), archi.e_dims
-    image = x = keras.Input((archi.resolution, archi.resolution, 3), name="image")
+    image = keras.Input((archi.resolution, archi.resolution, 3), name="image")
+    return keras.Model(image, _vector(_Blocks(archi, dtype, seed, name), image), name=name)
+
+
+def _vector(blocks: _Blocks, x):
+    """An image's downscaled maps in one vector."""
+    archi, e = blocks.archi, blocks.archi.e_dims
     if "t" in archi.letters:
         x = blocks.residual(blocks.down(x, e, "down1"), "res1")
         for number, width in enumerate((2 * e, 4 * e, 8 * e, 8 * e), start=2):
@@ -122,10 +156,8 @@ def build_encoder(archi: Archi, dtype: str = "float32", seed: int = 0, name: str
     else:
         for number, width in enumerate((e, 2 * e, 4 * e, 8 * e)):
             x = blocks.down(x, width, f"down1.downs_{number}")
-    x = FlattenPlanes(name="flatten", dtype=dtype)(x)
-    if "u" in archi.letters:
-        x = PixelNorm(name="pixel_norm")(x)
-    return keras.Model(image, x, name=name)
+    x = FlattenPlanes(name="flatten", **blocks.common)(x)
+    return PixelNorm(name="pixel_norm")(x) if "u" in archi.letters else x
 
 
 def build_inter(archi: Archi, dtype: str = "float32", seed: int = 0, name: str = "inter") -> keras.Model:
@@ -140,13 +172,47 @@ def build_inter(archi: Archi, dtype: str = "float32", seed: int = 0, name: str =
     return keras.Model(vector, x, name=name)
 
 
-def build_decoder(archi: Archi, dtype: str = "float32", seed: int = 0, name: str = "decoder") -> keras.Model:
+def build_decoder(
+    archi: Archi | AmpArchi, dtype: str = "float32", seed: int = 0, name: str = "decoder"
+) -> keras.Model:
     """A code to the outputs `face` (N, R, R, 3) and `mask` (N, R, R, 1), float32 in [0, 1]."""
     blocks = _Blocks(archi, dtype, seed, name)
     code = keras.Input(archi.code_shape, name="code")
     face = _face_branch(blocks, code)
     mask = _mask_branch(blocks, code)
     return keras.Model(code, {"face": face, "mask": mask}, name=name)
+
+
+def build_amp_encoder(
+    archi: AmpArchi, dtype: str = "float32", seed: int = 0, name: str = "encoder"
+) -> keras.Model:
+    """An image (N, R, R, 3) in [0, 1] to its vector (N, ae_dims), the bottleneck being here with AMP."""
+    blocks = _Blocks(archi, dtype, seed, name)
+    image = keras.Input((archi.resolution, archi.resolution, 3), name="image")
+    vector = Dense(archi.ae_dims, seed=blocks.seed, name="dense1", dtype=dtype)(_vector(blocks, image))
+    return keras.Model(image, vector, name=name)
+
+
+def build_amp_inter(
+    archi: AmpArchi, dtype: str = "float32", seed: int = 0, name: str = "inter_src"
+) -> keras.Model:
+    """The vector (N, ae_dims) to one person's code (N, R / 32, R / 32, inter_dims)."""
+    side, _, channels = archi.code_shape
+    vector = keras.Input((archi.ae_dims,), name="vector")
+    x = Dense(side * side * channels, seed=f"{seed}/{name}", name="dense2", dtype=dtype)(vector)
+    return keras.Model(vector, ReshapePlanes(side, channels, name="reshape", dtype=dtype)(x), name=name)
+
+
+def morph_codes(code_src: tf.Tensor, code_dst: tf.Tensor, morph: tf.Tensor | float) -> tf.Tensor:
+    """AMP's swap code: the first `int(I morph)` of I channels from `code_src`, the others from `code_dst`.
+
+    Args:
+        code_src: (N, side, side, I), and `code_dst` alike.
+        morph: In [0, 1]: (), (1,) or (N,) float32. The product is cut off in float32, as DFL does.
+    """
+    channels = code_src.shape[-1]
+    count = tf.cast(tf.cast(channels, tf.float32) * tf.cast(morph, tf.float32), tf.int32)
+    return tf.where(tf.range(channels) < tf.reshape(count, (-1, 1, 1, 1)), code_src, code_dst)
 
 
 def mask_only(decoder: keras.Model) -> keras.Model:

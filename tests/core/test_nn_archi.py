@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 
 from core.errors import UsageError
-from tests.dfl_vectors import filled, five, waves
+from tests.dfl_vectors import filled, five, symbolic, waves
 
 ARCHIS = {
     "df": {
@@ -73,12 +75,78 @@ def test_networks_compute_what_dfl_computes(nets, text):
     np.testing.assert_array_equal(nets.mask_only(decoder)(code), out["mask"])
 
 
-def test_quick96_has_dfls_number_of_weights(nets):
-    archi = nets.Archi.parse("df-ud", 96, ae_dims=128, e_dims=64, d_dims=64, d_mask_dims=16)
-    counts = [
-        build(archi).count_params() for build in (nets.build_encoder, nets.build_inter, nets.build_decoder)
-    ]
-    assert counts == [4_306_560, 3_098_368, 15_444_701]
+# Section 4.7: R, archi, ae/e/d/m, then the weights of the encoder, of an inter and of a decoder.
+COUNTS = (
+    (96, "df-ud", (128, 64, 64, 16), (4_306_560, 3_098_368, 15_444_701)),
+    (128, "df", (256, 64, 64, 22), (4_306_560, 14_959_872, 19_136_000)),
+    (128, "df-ud", (256, 64, 64, 22), (4_306_560, 11_801_856, 19_181_291)),
+    (128, "liae", (256, 64, 64, 22), (4_306_560, 26_249_472, 38_157_824)),
+    (128, "liae-ud", (256, 64, 64, 22), (4_306_560, 19_933_440, 38_203_115)),
+    (192, "liae-ud", (256, 64, 64, 22), (4_306_560, 33_050_880, 38_203_115)),
+    (224, "df-t", (256, 64, 64, 22), (15_654_144, 19_318_016, 34_410_688)),
+    (224, "df-udt", (256, 64, 64, 22), (15_654_144, 9_646_592, 34_455_979)),
+    (224, "liae-udt", (256, 64, 64, 22), (15_654_144, 12_870_400, 53_477_803)),
+    (256, "df-ud", (256, 64, 64, 22), (4_306_560, 40_125_696, 19_181_291)),
+    (256, "liae-ud", (256, 64, 64, 22), (4_306_560, 51_415_296, 38_203_115)),
+    (320, "liae-udt", (384, 72, 72, 24), (19_811_232, 51_686_784, 77_908_261)),
+)
+
+
+@pytest.mark.parametrize(("resolution", "text", "dims", "counts"), COUNTS)
+def test_networks_have_dfls_numbers_of_weights(nets, resolution, text, dims, counts):
+    archi = nets.Archi.parse(text, resolution, *dims)
+    builders = (nets.build_encoder, nets.build_inter, nets.build_decoder)
+    assert tuple(symbolic(build, archi).count_params() for build in builders) == counts
+
+
+@pytest.mark.parametrize("family", ["df", "liae"])
+def test_every_combination_of_letters_fits_together(nets, family):
+    for size in range(5):
+        for letters in itertools.combinations("udtc", size):
+            archi = nets.Archi.parse(f"{family}-{''.join(letters)}", 96, 16, 4, 6, 8)
+            encoder, inter, decoder = (
+                symbolic(build, archi) for build in (nets.build_encoder, nets.build_inter, nets.build_decoder)
+            )
+            height, width, channels = inter.output.shape[1:]
+            assert encoder.output.shape == inter.input.shape
+            assert (height, width, channels * (1 if family == "df" else 2)) == archi.code_shape
+            assert decoder.output["face"].shape == (None, 96, 96, 3)
+            assert decoder.output["mask"].shape == (None, 96, 96, 1)
+
+
+def test_amp_computes_what_dfl_computes(nets):
+    archi = nets.AmpArchi(96, ae_dims=64, inter_dims=128, e_dims=16, d_dims=16, d_mask_dims=16)
+    vector = filled(nets.build_amp_encoder(archi))(waves(2, 96))
+    src, dst = (filled(nets.build_amp_inter(archi, name=name))(vector) for name in ("inter_src", "inter_dst"))
+    decoder = filled(nets.build_decoder(archi))
+    assert src.shape == (2, *archi.code_shape)
+
+    found = {
+        "dst_mask": decoder(dst)["mask"],
+        "face 0.3": decoder(nets.morph_codes(src, dst, 0.3))["face"],
+        "mask 0.3": decoder(nets.morph_codes(src, dst, np.float32([0.3])))["mask"],
+        "face 1.0": decoder(nets.morph_codes(src, dst, np.float32([1, 1])))["face"],
+    }
+    wanted = {
+        "dst_mask": (0.411310, 0.263602, 0.543917, 0.865466, 0.447133),
+        "face 0.3": (0.588191, 0.425972, 0.536475, 0.146776, 0.497667),
+        "mask 0.3": (0.410660, 0.263179, 0.474629, 0.315525, 0.397397),
+        "face 1.0": (0.587562, 0.424992, 0.623964, 0.005539, 0.415160),
+    }
+    for name, numbers in wanted.items():
+        np.testing.assert_allclose(five(found[name].numpy()), numbers, atol=1e-5, err_msg=name)
+
+
+def test_amp_has_dfls_numbers_of_weights(nets):
+    archi = nets.AmpArchi(224, 256, 1024, 64, 64, 22)
+    builders = (nets.build_amp_encoder, nets.build_amp_inter, nets.build_decoder)
+    counts = [symbolic(build, archi).count_params() for build in builders]
+    assert counts == [22_076_928, 12_895_232, 53_477_803]
+
+
+def test_amp_needs_multiples_of_32(nets):
+    with pytest.raises(UsageError, match="multiple of 32, not 112"):
+        nets.AmpArchi(112, 32, 32, 16, 16, 16)
 
 
 @pytest.mark.parametrize(
