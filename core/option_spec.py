@@ -174,7 +174,7 @@ def opt(
     choices: Sequence[Scalar] = (),
     ask: str = ALWAYS,
     fixed: bool = False,
-    inherited: bool = True,
+    inherited: bool | None = None,
     needs: Mapping[str, Condition | Sequence[Scalar]] | None = None,
     numbered: bool = False,
     derive: Derived | None = None,
@@ -194,7 +194,7 @@ def opt(
         choices: The only values.
         ask: `ALWAYS`, `FIRST_RUN` or `NEVER`.
         fixed: It cannot change after the first run; goes without saying for `FIRST_RUN`.
-        inherited: The value of one new model is the default of the next.
+        inherited: The value of one new model is the default of the next; by default where it is asked.
         needs: Other options and the condition (or the values) that gives this one a meaning; else it is not
             asked and counts for nothing.
         numbered: The choices are shown as a numbered menu and may be given by number.
@@ -214,7 +214,7 @@ def opt(
         "choices": tuple(choices),
         "ask": ask,
         "fixed": fixed or ask == FIRST_RUN,
-        "inherited": inherited,
+        "inherited": ask != NEVER if inherited is None else inherited,
         "needs": {name: _condition(needed) for name, needed in (needs or {}).items()},
         "numbered": numbered,
         "derive": derive,

@@ -42,7 +42,7 @@ class Prompter:
             return spec.parse(text)
         if spec.kind in (int, float):
             return self._ask_number(spec, default)
-        return self.ask_text(spec.label, str(default), help=spec.help)
+        return self.ask_text(spec.label, str(default), help=spec.help, hint=spec.hint)
 
     def ask_bool(self, label: str, default: bool, help: str = "") -> bool:
         """A yes or no; any other answer means the default."""
@@ -58,10 +58,12 @@ class Prompter:
         spec = Spec("", int, default, help, label, low, high)
         return int(self._ask_number(spec, default))
 
-    def ask_text(self, label: str, default: str = "", choices: Sequence[str] = (), help: str = "") -> str:
+    def ask_text(
+        self, label: str, default: str = "", choices: Sequence[str] = (), help: str = "", hint: str = ""
+    ) -> str:
         """A text; with choices, asked again until it is one of them (letter case does not matter)."""
         while True:
-            answer = self._answer(default, label, "/".join(choices), help) or default
+            answer = self._answer(default, label, "/".join(choices) or hint, help) or default
             matches = [c for c in choices if c.lower() == answer.lower()]
             if not choices or matches:
                 answer = matches[0] if matches else answer

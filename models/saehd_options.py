@@ -1,0 +1,223 @@
+"""Options of SAEHD, in the order of DFL's questions and under the names of its files."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from core.errors import UsageError
+from core.options import FIRST_RUN, NEVER, NOT_ZERO, Check, Condition, opt
+from models.face_options import (
+    GAN_FITS,
+    LARGEST_RESOLUTION,
+    LEAST_RESOLUTION,
+    FaceOptions,
+    person_names,
+    shared,
+    split_archi,
+)
+
+DF = Condition("of the df family", lambda archi: archi.startswith("df"))
+
+
+def _resolution_step(options: Any) -> int:
+    """What the resolution must be a multiple of: d and t halve the face once more."""
+    return 32 if split_archi(options.archi)[1] & {"d", "t"} else 16
+
+
+def _archi_fault(options: Any) -> str:
+    try:
+        split_archi(options.archi)
+    except UsageError as err:
+        return str(err)
+    return ""
+
+
+def _resolution_fault(options: Any) -> str:
+    if _archi_fault(options) or options.resolution % _resolution_step(options) == 0:
+        return ""
+    lower = _floored(options)["resolution"]
+    return (
+        f"{options.archi} needs a resolution that is a multiple of 32, not {options.resolution}; "
+        f"give resolution {lower} or {lower + 32}, or an archi without d and t"
+    )
+
+
+def _floored(options: Any) -> dict[str, int]:
+    return {"resolution": options.resolution // 32 * 32}
+
+
+def _growth_fault(options: Any) -> str:
+    step = _resolution_step(options)
+    fits = LEAST_RESOLUTION <= options.grow_from < options.resolution and options.grow_from % step == 0
+    if options.grow_from == 0 or fits:
+        return ""
+    return (
+        f"{options.grow_from} is no resolution to grow from; give a multiple of {step} from "
+        f"{LEAST_RESOLUTION} to below {options.resolution}, or 0"
+    )
+
+
+def _perceptual_fault(options: Any) -> str:
+    if options.perceptual_power == 0 or options.perceptual_weights:
+        return ""
+    return "perceptual_power needs the weights of VGG16; give a .h5 file of them, or imagenet to fetch them"
+
+
+def _persons_fault(options: Any) -> str:
+    try:
+        _ = options.person_names
+    except UsageError as err:
+        return str(err)
+    return ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SaehdOptions(FaceOptions):
+    """What a SAEHD run is asked."""
+
+    DROPPED: ClassVar[frozenset[str]] = frozenset({"eyes_prio"})  # eyes_mouth_prio took its place
+    CHECKS: ClassVar[tuple[Check, ...]] = (
+        Check(("archi",), _archi_fault),
+        Check(("resolution", "archi"), _resolution_fault, _floored),
+        GAN_FITS,
+        Check(("perceptual_power", "perceptual_weights"), _perceptual_fault),
+        Check(("resolution", "archi", "grow_from"), _growth_fault),
+        Check(("persons",), _persons_fault),
+    )
+
+    resolution: int = shared("resolution")
+    face_type: str = shared("face_type")
+    archi: str = opt(
+        "liae-ud",
+        "df keeps more of the source's identity; liae takes over more of the destination's shape and light."
+        " Letters after a hyphen: u brings the likeness closer, d halves the cost of a resolution, t "
+        "deepens the networks for more likeness, c tries another activation.",
+        label="AE architecture",
+        hint="df or liae, then - and letters of udtc",
+        ask=FIRST_RUN,
+        clean=lambda value: value.strip().lower() if isinstance(value, str) else value,
+    )
+    ae_dims: int = shared("ae_dims")
+    e_dims: int = shared("e_dims")
+    d_dims: int = shared("d_dims")
+    d_mask_dims: int = shared("d_mask_dims")
+    masked_training: bool = opt(
+        True,
+        "Learn only inside the face's mask: all of the networks' strength goes into the face. With n the "
+        "surroundings are learnt, too.",
+        needs={"face_type": ("wf", "head")},
+    )
+    eyes_mouth_prio: bool = opt(
+        False,
+        "Weigh errors at eyes and mouth more: cures eyes that look elsewhere, and sharpens teeth.",
+        label="Eyes and mouth priority",
+    )
+    uniform_yaw: bool = shared("uniform_yaw")
+    blur_out_mask: bool = shared("blur_out_mask")
+    models_opt_on_gpu: bool = shared("models_opt_on_gpu")
+    adabelief: bool = opt(
+        True,
+        "Train with AdaBelief instead of RMSprop: more likeness, more memory. Another choice for a trained "
+        "model starts the optimizer anew.",
+        label="Use AdaBelief optimizer",
+    )
+    lr_dropout: str = shared("lr_dropout")
+    random_warp: bool = shared("random_warp")
+    random_hsv_power: float = opt(
+        0.0,
+        "Shift hue, saturation and brightness of the source's inputs at random, so that its colours vary "
+        "less in the result. Typically 0.05.",
+        label="Random hue/saturation/light intensity",
+        low=0,
+        high=0.3,
+    )
+    gan_power: float = shared("gan_power")
+    gan_patch_size: int = shared("gan_patch_size", default=16)
+    gan_dims: int = shared("gan_dims")
+    true_face_power: float = opt(
+        0.0,
+        "Push the source's codes towards the destination's, so that the result looks more like the source; "
+        "too much brings artefacts. Typically 0.01.",
+        label="True face power",
+        low=0,
+        high=1,
+        needs={"archi": DF},
+    )
+    face_style_power: float = opt(
+        0.0,
+        "Let the swapped face take on the destination's colours inside the mask. Begin with 0.001, after "
+        "some 10,000 iterations at the earliest, and back up first: a collapse is likelier.",
+        label="Face style power",
+        low=0,
+        high=100,
+    )
+    bg_style_power: float = opt(
+        0.0,
+        "Let the swapped face take on the destination's surroundings outside the mask. Typically 2; back up "
+        "first: a collapse is likelier.",
+        label="Background style power",
+        low=0,
+        high=100,
+    )
+    ct_mode: str = shared("ct_mode")
+    clipgrad: bool = shared("clipgrad")
+    pretrain: bool = opt(
+        False,
+        "Train on faces of many people (--pretraining-data-dir), so that later models of this shape start "
+        "from what faces have in common. Turned off, it begins with the two persons at iteration 0.",
+        label="Enable pretraining mode",
+    )
+    dfl_compat: bool = shared("dfl_compat")
+    perceptual_power: float = opt(
+        0.0,
+        "Weight of a loss that compares features of VGG16 instead of pixels; 0 is off.",
+        low=0,
+        high=10,
+        ask=NEVER,
+    )
+    perceptual_weights: str = opt(
+        "",
+        "Where the weights of VGG16 come from: a .h5 file, or imagenet to have Keras fetch them.",
+        needs={"perceptual_power": NOT_ZERO},
+        hint="a .h5 file/imagenet",
+        ask=NEVER,
+    )
+    grow_from: int = opt(
+        0,
+        "Resolution to begin with, which grows to that of the model while it trains; 0 starts at the full "
+        "one.",
+        low=0,
+        high=LARGEST_RESOLUTION,
+        ask=NEVER,
+        fixed=True,
+    )
+    grow_iters: int = opt(
+        20000,
+        "Iterations at each resolution of the growth.",
+        low=1,
+        needs={"grow_from": NOT_ZERO},
+        ask=NEVER,
+    )
+    persons: str = opt(
+        "",
+        "Names of the persons of a comb model, which has a decoder for each; --training-data-dir sets them.",
+        hint="names with commas between",
+        ask=NEVER,
+        fixed=True,
+    )
+
+    @property
+    def family(self) -> str:
+        """`df` or `liae`."""
+        return split_archi(self.archi)[0]
+
+    @property
+    def letters(self) -> frozenset[str]:
+        """Those of u, d, t, c that the architecture has."""
+        return split_archi(self.archi)[1]
+
+    @property
+    def person_names(self) -> tuple[str, ...]:
+        """The persons of a comb model; empty for one of src and dst."""
+        return person_names(self.persons) if self.persons else ()
