@@ -122,7 +122,7 @@ class StreamPickler:
         self._write(self._frame)
         self._frame.clear()
 
-    def _write(self, data: bytes | bytearray) -> None:
+    def _write(self, data: bytes | bytearray | memoryview) -> None:
         self._file.write(data)
         self.written += len(data)
 
@@ -181,16 +181,19 @@ class StreamPickler:
             self._put(b"X" + struct.pack("<I", len(content)) + content)
         self._remember(key if shared else None)
 
-    def _save_bytes(self, value: bytes) -> None:
+    def _save_bytes(self, value: bytes | memoryview) -> None:
+        if len(value) >= FRAME_BYTES:  # goes outside of frames, and is not copied
+            self._close_frame()
+            size = len(value)
+            self._write(b"B" + struct.pack("<I", size) if size < 2**32 else b"\x8e" + struct.pack("<Q", size))
+            self._write(value)
+            self._remember()
+            return
         key = value if len(value) <= 1 else None  # shared by CPython, as single letters are
         if key is not None and key in self._places:
             self._recall(self._places[key])
             return
-        if len(value) >= FRAME_BYTES:  # goes outside of frames
-            self._close_frame()
-            self._put(b"B" + struct.pack("<I", len(value)) + value)
-            self._flush_raw()
-        elif len(value) < 256:
+        if len(value) < 256:
             self._put(b"C" + bytes([len(value)]) + value)
         else:
             self._put(b"B" + struct.pack("<I", len(value)) + value)
@@ -281,7 +284,8 @@ class StreamPickler:
         self._save(array.shape)
         self._save_dtype(dtype)
         self._save(False)
-        self._save(array.tobytes())
+        large = array.nbytes >= FRAME_BYTES
+        self._save_bytes(memoryview(np.ascontiguousarray(array)).cast("B") if large else array.tobytes())
         self._put(b"t")
         self._remember()
         self._put(b"b")
