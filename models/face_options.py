@@ -36,7 +36,9 @@ def split_archi(text: str) -> tuple[str, frozenset[str]]:
     distinct = frozenset(letters)
     right = family in ("df", "liae") and bool(hyphen) == bool(letters)
     if not right or not distinct <= set("udtc") or len(distinct) != len(letters):
-        raise UsageError(f"{text!r} is none; give df or liae, then optionally - and letters of u, d, t, c")
+        raise UsageError(
+            f"{text!r} is no architecture; give df or liae, then optionally - and letters of u, d, t, c"
+        )
     return family, distinct
 
 
@@ -187,7 +189,7 @@ _DECLARED: Mapping[str, Mapping[str, Any]] = {
         "high": 5,
     },
     "gan_patch_size": {
-        "help": "Pixels across the patches that the judging network looks at; larger ones sharpen larger things.",
+        "help": "Pixels across the patches that the judging network looks at; larger ones sharpen more.",
         "label": "GAN patch size",
         "low": 3,
         "high": 640,

@@ -4,13 +4,14 @@ import argparse
 import io
 from dataclasses import dataclass
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from core.errors import UsageError
 from core.interact.prompts import Prompter
-from core.options import FIRST_RUN, NEVER, OptionSet, opt
+from core.options import FIRST_RUN, NEVER, NOT_ZERO, Check, Derived, OptionSet, opt
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,3 +110,106 @@ def test_flags_follow_the_same_declaration(capsys):
 def test_the_manual_and_the_summary_name_every_option_that_applies():
     assert all(f"`{name}`" in Options.docs_table() for name in Options.specs())
     assert [name for name, _ in Options().rows()] == ["size", "power", "flip", "kind", "ct", "seed"]
+
+
+def _odd(options) -> str:
+    return f"{options.letters} needs size 32" if "d" in options.letters and options.size % 32 else ""
+
+
+def _small(options) -> str:
+    return (
+        f"half {options.half} does not divide size {options.size}; give 8"
+        if options.size % options.half
+        else ""
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Related(OptionSet):
+    DROPPED = frozenset({"eyes_prio"})
+    CHECKS = (
+        Check(("size", "letters"), _odd, lambda options: {"size": options.size // 32 * 32}),
+        Check(("size", "half"), _small),
+    )
+
+    size: int = opt(128, "Side.", low=64, high=640, multiple=16, ask=FIRST_RUN)
+    half: int = opt(
+        16, "Part.", low=2, multiple=2, round_up=True, derive=Derived("size // 8", lambda o: o.size // 8)
+    )
+    letters: str = opt("d", "Kind.", clean=lambda v: v.strip().lower() if isinstance(v, str) else v)
+    power: float = opt(0.0, "How strong.", low=0, high=1)
+    patch: int = opt(4, "How large.", low=1, needs={"power": NOT_ZERO})
+    drop: str = opt(
+        "n", "How.", choices=("n", "y"), clean=lambda v: ("n", "y")[v] if v in (True, False) else v
+    )
+    name: str = opt("", "Whose.", ask=NEVER, fixed=True)
+
+
+def test_a_default_follows_what_it_comes_from_until_it_is_given():
+    assert Related(size=256).half == 32
+    assert Related().changed(size=512).half == 64
+    assert Related(half=8).changed(size=256).half == 8
+    assert "half" not in Related(size=256).inherited() and Related(half=8).inherited()["half"] == 8
+    assert "16 (size // 8)" in Related.docs_table()
+
+
+def test_what_does_not_fit_together_is_refused_with_the_remedy():
+    for values in ({"size": 144}, {"half": 12}):
+        with pytest.raises(UsageError, match=r"needs size 32|give 8"):
+            Related(**values)
+    with pytest.raises(UsageError, match="needs size 32"):
+        Related().ask(Prompter(interactive=False), given={"size": 144})  # what a flag says is not moved
+    assert (
+        Related().ask(Prompter(interactive=False), given={"size": 144, "letters": "u", "half": 8}).size == 144
+    )
+
+
+def test_a_prompt_mends_or_asks_again(monkeypatch, capsys):
+    # 150 becomes 144; 19 becomes 20, which does not divide it; d moves the size once more
+    options = Related().ask(_answers(monkeypatch, "150\n19\n8\n D \n0.5\n7\ny\n"))
+    assert options == Related(size=128, half=8, letters="d", power=0.5, patch=7, drop="y")
+    printed = capsys.readouterr().out
+    assert "taking size 128" in printed and "20 does not divide size 144; give 8" in printed
+
+
+def test_a_default_that_does_not_fit_is_no_endless_question(monkeypatch):
+    for prompter in (_answers(monkeypatch, ""), Prompter(interactive=False)):
+        with pytest.raises(UsageError, match="does not divide"):
+            Related(half=64).ask(prompter, given={"size": 96})
+
+
+def test_values_of_older_files_and_numpy_are_understood():
+    saved = {
+        "size": np.int64(256),
+        "power": np.float64(0.5),
+        "drop": np.bool_(True),
+        "letters": " UD ",
+        "half": None,
+    }
+    options, unknown = Related.from_json({**saved, "eyes_prio": True, "old": 1})
+    assert options == Related(size=256, power=0.5, drop="y", letters="ud") and unknown == {"old": 1}
+
+
+def test_another_programs_values_are_moved_unless_they_decide_the_networks():
+    options, _, notes = Related.from_foreign({"power": 7, "patch": 0, "drop": "cpu"})
+    assert (options.power, options.patch, options.drop) == (1.0, 1, "n") and len(notes) == 3
+    for fixed in ({"size": 100}, {"name": 3}):
+        with pytest.raises(UsageError, match="not allowed"):
+            Related.from_foreign(fixed)
+
+
+def test_an_option_without_a_meaning_counts_as_its_default():
+    assert Related(patch=9).effective("patch") == 4
+    assert Related(patch=9, power=0.5).effective("patch") == 9
+
+
+def test_a_table_takes_values_and_their_spellings():
+    assert Related.parse_table({"size": 128, "power": "0.5", "drop": True}) == {
+        "size": 128,
+        "power": 0.5,
+        "drop": "y",
+    }
+    with pytest.raises(UsageError, match="did you mean power"):
+        Related.parse_table({"powr": 1})
+    with pytest.raises(UsageError, match="option power"):
+        Related.parse_table({"power": [1]})
