@@ -98,40 +98,16 @@ class OptionSet:
             key, equals, text = pair.partition("=")
             if not equals:
                 raise UsageError(f"--option {pair!r}: write it as KEY=VALUE")
-            key = cls._known_name(key.strip(), f"--option {pair!r}")
+            key = cls.RENAMED.get(key.strip(), key.strip())
+            if key not in specs:
+                near = difflib.get_close_matches(key, specs, n=1)
+                hint = f"did you mean {near[0]}?" if near else f"known are {', '.join(specs)}"
+                raise UsageError(f"--option {pair!r}: there is no option {key!r}; {hint}")
             try:
                 values[key] = specs[key].check(specs[key].parse(text))
             except ValueError:
                 raise specs[key].refusal(text.strip()) from None
         return values
-
-    @classmethod
-    def parse_table(cls, table: Mapping[str, Any]) -> dict[str, Scalar]:
-        """The values of a table that a user wrote, such as a JSON file's, checked as those of flags.
-
-        Numbers, true and false, and everything as the text that a flag takes (`"y"`, `"0.5"`).
-
-        Raises:
-            UsageError: A key is unknown or a value is not allowed.
-        """
-        specs, values = cls.specs(), {}
-        for key, value in table.items():
-            key = cls._known_name(key, "options")
-            try:
-                parsed = specs[key].parse(value) if isinstance(value, str) else value
-                values[key] = specs[key].check(parsed)
-            except ValueError:
-                raise specs[key].refusal(value) from None
-        return values
-
-    @classmethod
-    def _known_name(cls, key: str, where: str) -> str:
-        key, specs = cls.RENAMED.get(key, key), cls.specs()
-        if key not in specs:
-            near = difflib.get_close_matches(key, specs, n=1)
-            hint = f"did you mean {near[0]}?" if near else f"known are {', '.join(specs)}"
-            raise UsageError(f"{where}: there is no option {key!r}; {hint}")
-        return key
 
     @classmethod
     def from_pairs(cls: type[Set], pairs: Iterable[str], base: Set | None = None) -> Set:
@@ -177,38 +153,10 @@ class OptionSet:
         Raises:
             UsageError: A known option has a value that is not allowed.
         """
-        known, unknown = cls._sorted_out(saved)
-        return cls(**known), unknown
-
-    @classmethod
-    def from_foreign(cls: type[Set], saved: Mapping[str, Any]) -> tuple[Set, dict[str, Any], list[str]]:
-        """Options that another program saved: as `from_json`, but what may change is moved into our range.
-
-        Returns:
-            The options, the entries that no option has here, and what was changed, in words.
-
-        Raises:
-            UsageError: A value that decides the networks is not allowed.
-        """
-        known, unknown = cls._sorted_out(saved)
-        specs, notes = cls.specs(), []
-        for name, value in known.items():
-            spec = specs[name]
-            try:
-                known[name] = spec.check(value)
-            except ValueError:
-                if spec.fixed:
-                    raise spec.refusal(value) from None
-                known[name] = _nearest(spec, value)
-                notes.append(f"option {name}: {value!r} is not allowed here, taking {shown(known[name])}")
-        return cls(**known), unknown, notes
-
-    @classmethod
-    def _sorted_out(cls, saved: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
         specs = cls.specs()
         renamed = {cls.RENAMED.get(key, key): value for key, value in saved.items() if key not in cls.DROPPED}
         known = {key: value for key, value in renamed.items() if key in specs}
-        return known, {key: value for key, value in renamed.items() if key not in specs}
+        return cls(**known), {key: value for key, value in renamed.items() if key not in specs}
 
     def applies(self, name: str) -> bool:
         """Whether option `name` has a meaning beside the values of the others."""
@@ -337,11 +285,3 @@ def _flag_type(spec: Spec) -> Any:
             raise argparse.ArgumentTypeError(f"{text!r} is not allowed; give {wanted}") from None
 
     return parse
-
-
-def _nearest(spec: Spec, value: Any) -> Scalar:
-    """The allowed value nearest to one that is not; the default where nothing is near."""
-    try:
-        return spec.check(spec.clip(spec.kind(value)))
-    except (TypeError, ValueError, OverflowError):
-        return spec.default

@@ -190,26 +190,6 @@ def test_values_of_older_files_and_numpy_are_understood():
     assert options == Related(size=256, power=0.5, drop="y", letters="ud") and unknown == {"old": 1}
 
 
-def test_another_programs_values_are_moved_unless_they_decide_the_networks():
-    options, _, notes = Related.from_foreign({"power": 7, "patch": 0, "drop": "cpu"})
-    assert (options.power, options.patch, options.drop) == (1.0, 1, "n") and len(notes) == 3
-    for fixed in ({"size": 100}, {"name": 3}):
-        with pytest.raises(UsageError, match="not allowed"):
-            Related.from_foreign(fixed)
-
-
 def test_an_option_without_a_meaning_counts_as_its_default():
     assert Related(patch=9).effective("patch") == 4
     assert Related(patch=9, power=0.5).effective("patch") == 9
-
-
-def test_a_table_takes_values_and_their_spellings():
-    assert Related.parse_table({"size": 128, "power": "0.5", "drop": True}) == {
-        "size": 128,
-        "power": 0.5,
-        "drop": "y",
-    }
-    with pytest.raises(UsageError, match="did you mean power"):
-        Related.parse_table({"powr": 1})
-    with pytest.raises(UsageError, match="option power"):
-        Related.parse_table({"power": [1]})
