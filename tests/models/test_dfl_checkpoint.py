@@ -93,7 +93,9 @@ def test_a_damaged_part_is_refused(copied, quick96_fixture, fault):
 
 def test_without_an_optimizer_the_weights_still_load(copied, quick96_fixture):
     (copied / "fx_Quick96_src_dst_opt.npy").unlink()
-    assert load_dfl_checkpoint(copied, *QUICK96, shapes_of(quick96_fixture)).optimizer == {}
+    loaded = load_dfl_checkpoint(copied, *QUICK96, shapes_of(quick96_fixture))
+    assert loaded.optimizer == {}
+    assert "src_dst_opt.npy is absent: the optimizer starts anew" in loaded.notes[1]
 
 
 def test_our_save_beside_dfls_files_is_newer(copied):
