@@ -10,7 +10,7 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from facelib.detectors.boxes import Detection, merge_weighted, suppress
+from facelib.detectors.boxes import Detection, merge_weighted, shrink_to, suppress
 from facelib.litert import LiteModel
 
 MODEL_FILE = "face_detection_full_range_sparse.tflite"
@@ -47,18 +47,12 @@ class BlazeFace:
         Returns:
             Detections in pixels of `image`; several may belong to one face where tiles cut it.
         """
-        height, width = image.shape[:2]
-        shrink = min(1.0, LARGEST_USEFUL / max(height, width))
-        small = image
-        if shrink < 1:
-            size = (max(1, round(width * shrink)), max(1, round(height * shrink)))
-            small = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
-        scale = np.array([width / small.shape[1], height / small.shape[0]] * 2)
+        small, scale = shrink_to(image, LARGEST_USEFUL)
+        scale = np.tile(scale, 2)
         found = self._detect_window(small, 0, 0) + self._detect_tiles(small, 2)
         found = suppress(found, _SAME_OVERLAP)
         if len(found) >= MANY:
             found = suppress(found + self._detect_tiles(small, 3), _SAME_OVERLAP)
-        # pixel centres are whole numbers, so scaling goes about (-0.5, -0.5)
         return [Detection((d.rect + 0.5) * scale - 0.5, d.score, d.angle) for d in found]
 
     def _detect_tiles(self, image: np.ndarray, count: int) -> list[Detection]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import cv2
 import numpy as np
 
 
@@ -20,6 +21,25 @@ class Detection:
     rect: np.ndarray
     score: float
     angle: float = 0.0
+
+
+def shrink_to(image: np.ndarray, longest: int) -> tuple[np.ndarray, np.ndarray]:
+    """The picture with at most `longest` pixels on its long side, never enlarged.
+
+    Args:
+        image: (H, W, C) uint8.
+        longest: Pixels.
+
+    Returns:
+        The picture, the same array where it is small enough; and (2,) float64, pixels of `image` per pixel of
+        it in x and y. Pixel centres are whole numbers, so scaling back goes about (-0.5, -0.5).
+    """
+    height, width = image.shape[:2]
+    shrink = min(1.0, longest / max(height, width))
+    if shrink < 1:
+        size = (max(1, round(width * shrink)), max(1, round(height * shrink)))
+        image = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
+    return image, np.array([width / image.shape[1], height / image.shape[0]])
 
 
 def intersections(rect: np.ndarray, rects: np.ndarray) -> np.ndarray:

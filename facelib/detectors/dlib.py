@@ -12,10 +12,9 @@ from collections import defaultdict
 from collections.abc import Sequence
 from typing import Any
 
-import cv2
 import numpy as np
 
-from facelib.detectors.boxes import Detection
+from facelib.detectors.boxes import Detection, shrink_to
 from facelib.dlib_models import import_dlib, load_model
 
 HOG_SIDE = 2560  # long side that HOG sees at most; enlarged twofold where that fits, shrunk where it must
@@ -102,14 +101,8 @@ class DlibCnn:
 
 def _prepare(image: np.ndarray, side: int) -> tuple[np.ndarray, np.ndarray, int]:
     """The picture in RGB, shrunk to `side` at most; (4,) the scale back; how often dlib is to double it."""
-    height, width = image.shape[:2]
-    shrink = min(1.0, side / max(height, width))
-    small = image
-    if shrink < 1:
-        size = (max(1, round(width * shrink)), max(1, round(height * shrink)))
-        small = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
-    scale = np.array([width / small.shape[1], height / small.shape[0]] * 2)
-    return np.ascontiguousarray(small[:, :, ::-1]), scale, int(2 * max(height, width) <= side)
+    small, scale = shrink_to(image, side)
+    return np.ascontiguousarray(small[:, :, ::-1]), np.tile(scale, 2), int(2 * max(image.shape[:2]) <= side)
 
 
 def _detections(found: Any, scale: np.ndarray) -> list[Detection]:
@@ -119,6 +112,5 @@ def _detections(found: Any, scale: np.ndarray) -> list[Detection]:
 
 
 def _rect(rect: Any, scale: np.ndarray) -> np.ndarray:
-    """(4,) float64 of a dlib rectangle of the shrunk picture; pixel centres are whole numbers, so scaling
-    goes about (-0.5, -0.5)."""
+    """(4,) float64 of a dlib rectangle of the shrunk picture, in the picture's pixels."""
     return (np.array([rect.left(), rect.top(), rect.right(), rect.bottom()], np.float64) + 0.5) * scale - 0.5

@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 
 from core.errors import SwapError
-from facelib.detectors.boxes import Detection
+from facelib.detectors.boxes import Detection, shrink_to
 
 MIN_FACE = 20  # pixels; the package (1.0.0) finds nothing at all, without an error, when asked for 25 or more
 LARGEST = 1920  # long side; larger pictures are shrunk, for this takes a second already
@@ -49,13 +49,7 @@ class Mtcnn:
 
     def detect(self, image: np.ndarray) -> list[Detection]:
         """Find boxes that may hold faces, best first; see `BlazeFace.detect`."""
-        height, width = image.shape[:2]
-        shrink = min(1.0, LARGEST / max(height, width))
-        small = image
-        if shrink < 1:
-            size = (max(1, round(width * shrink)), max(1, round(height * shrink)))
-            small = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
-        scale = np.array([width / small.shape[1], height / small.shape[0]])
+        small, scale = shrink_to(image, LARGEST)
         below, beside = (max(0, SMALLEST - side) for side in small.shape[:2])
         if below or beside:
             small = cv2.copyMakeBorder(small, 0, below, 0, beside, cv2.BORDER_CONSTANT)
