@@ -197,15 +197,17 @@ def match_tracks(
 ) -> list[Track]:
     """The tracks of the person of the reference pictures: all of those that `cluster` puts together with one.
 
-    Whole persons are compared, not frames: a blurred face among clear ones stays with its person.
+    Whole persons are compared, not frames: a blurred face among clear ones stays with its person. One who is
+    small throughout must be nearer; see `thresholds`.
     """
     chosen = []
     for person in cluster(tracks):
         known = [track for track in person if track.embedding is not None]
         if known:
             distances = reference_distances(np.array([track.embedding for track in known]), references)
+            limits = [np.median(thresholds([f.landmarks for f in t.faces], threshold)) for t in known]
             weights = [max(track.samples, 1) for track in known]
-            if np.average(distances, weights=weights) <= threshold:
+            if np.average(distances, weights=weights) <= np.average(limits, weights=weights):
                 chosen += person
     return sorted(chosen, key=lambda track: track.id)
 

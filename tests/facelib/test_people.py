@@ -252,6 +252,20 @@ def test_small_faces_must_be_nearer():
     assert match(faces, np.zeros((1, 128)), limits, only_best=False).tolist() == [True, False]
 
 
+def test_a_person_who_is_small_throughout_must_be_nearer():
+    def seen(eyes: float) -> Track:
+        points = POINTS.copy()
+        points[45, 0] = eyes
+        one = track(0, 0, 90, somebody(0))
+        one.faces[:] = [DetectedFace((0, 0, 9, 9), points, 0.9)] * 90
+        return one
+
+    reference = somebody(0)[None].copy()
+    reference[0, 0] += 0.48
+    assert [t.id for t in match_tracks([seen(60)], reference, 0.5)] == [0]
+    assert match_tracks([seen(20)], reference, 0.5) == []
+
+
 @pytest.mark.slow
 @needs_dlib
 def test_one_face_of_a_group_is_found_in_no_stranger(shared_data, tools):
