@@ -66,6 +66,8 @@ def choose(
     wishes = ["s3fd"] * (detector == AUTO) + [fan] * (
         landmarker == AUTO and detector in (AUTO, MANUAL, "s3fd")
     )
+    if any(network in WEIGHTS and not is_here(network) for network in (*wishes, detector, landmarker)):
+        _tell_of_mistyped_folder(say)
     if offer is not None:
         _offer(wishes, offer, say)
     if detector == AUTO:
@@ -81,6 +83,16 @@ def is_here(network: str) -> bool:
     from facelib import weights
 
     return network not in WEIGHTS or weights.available(WEIGHTS[network])
+
+
+def _tell_of_mistyped_folder(say: Callable[[str], object]) -> None:
+    from facelib.weights import FOLDER_VARIABLE, further_folder
+
+    folder = further_folder()
+    if folder is not None and not folder.is_dir():
+        say(
+            f"{FOLDER_VARIABLE} names {folder}, and there is no such folder: no weights are taken from there."
+        )
 
 
 def _ensured(network: str, ask: Ask | None, say: Callable[[str], object]) -> str:

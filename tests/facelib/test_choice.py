@@ -71,6 +71,22 @@ def test_the_next_best_comes_with_a_word(here):
     assert len(said) == 1
 
 
+def test_a_mistyped_folder_is_told_where_it_matters(here, monkeypatch, tmp_path):
+    monkeypatch.setenv("FACELAB_WEIGHTS", str(tmp_path / "wieghts"))
+    said: list[str] = []
+    choose("auto", "auto", say=said.append)
+    assert len(said) == 1 and "FACELAB_WEIGHTS" in said[0] and "wieghts" in said[0]
+    said.clear()
+    choose("blazeface", "facemesh", say=said.append)
+    here.names = {"S3FD", "2DFAN"}
+    choose("auto", "auto", say=said.append)
+    assert not said
+    here.names = set()
+    monkeypatch.setenv("FACELAB_WEIGHTS", str(tmp_path))
+    choose("auto", "auto", say=said.append)
+    assert not said
+
+
 def test_auto_fetches_only_after_a_yes(here):
     here.reachable = {"S3FD", "2DFAN"}
     questions: list[str] = []
