@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import shutil
-import socket
 import subprocess
 import threading
 import time
-import urllib.request
 
 import numpy as np
 import pytest
@@ -18,11 +15,11 @@ import pytest
 from core.interact.screen import open_screen
 from facelib.mean_face import place_mean_face
 from mainscripts.extract_manual import run_manual
+from tests.chromium import Chromium
 
 SCALE = 640 / 1280  # of the view; the frames are 1280 x 720
-WEBDRIVER_KEYS = {"enter": "\ue007", "space": " ", "escape": "\ue00c"}
+CHROMIUM_KEYS = {"enter": "Enter", "space": " "}
 XDOTOOL_KEYS = {"enter": "Return", "space": "space", ",": "comma", ".": "period", "escape": "Escape"}
-BUTTONS = {"left": 0, "right": 2}
 
 
 class Frame:
@@ -103,54 +100,31 @@ class XMouse:
 
 
 class PageMouse:
-    """The mouse and keys of a browser that a WebDriver drives, over the page's image."""
+    """The mouse and keys of a headless Chromium, over the page's image."""
 
-    def __init__(self, driver_port, url):
-        self.base = f"http://127.0.0.1:{driver_port}/session"
-        arguments = ["--headless=new", "--no-sandbox", "--window-size=1200,900", "--disable-gpu"]
-        options = {"goog:chromeOptions": {"args": arguments}}
-        reply = self._post("", {"capabilities": {"alwaysMatch": options}})
-        self.base += f"/{reply['sessionId']}"
-        self._post("/url", {"url": url})
-        self.place = (0, 0)
-
-    def _post(self, path, body):
-        request = urllib.request.Request(self.base + path, json.dumps(body).encode(), method="POST")
-        with urllib.request.urlopen(request, timeout=60) as reply:
-            return json.load(reply)["value"]
-
-    def _act(self, kind, actions):
-        source = {"type": kind, "id": kind, "actions": actions}
-        if kind == "pointer":
-            source["parameters"] = {"pointerType": "mouse"}
-        self._post("/actions", {"actions": [source]})
+    def __init__(self, browser):
+        self.browser, self.place = browser, (0, 0)
 
     def image_ready(self):
-        script = "const i = document.getElementById('image'); return i.naturalWidth"
-        return self._post("/execute/sync", {"script": script, "args": []}) > 0
+        return self.browser.run("return document.getElementById('image').naturalWidth") > 0
 
     def move(self, x, y):
-        script = "const r = document.getElementById('image').getBoundingClientRect(); return [r.left, r.top]"
-        left, top = self._post("/execute/sync", {"script": script, "args": []})
-        self.place = (round(left + x), round(top + y))
-        self._act("pointer", [{"type": "pointerMove", "x": self.place[0], "y": self.place[1]}])
+        left, top = self.browser.run(
+            "const r = document.getElementById('image').getBoundingClientRect(); return [r.left, r.top]"
+        )
+        self.place = (left + x, top + y)
+        self.browser.move(*self.place)
 
     def click(self, button):
-        number = BUTTONS[button]
-        self._act("pointer", [{"type": way, "button": number} for way in ("pointerDown", "pointerUp")])
+        self.browser.press(button)
+        self.browser.release(button)
 
     def wheel(self, notches):
-        x, y = self.place
-        turn = {"type": "scroll", "x": x, "y": y, "deltaX": 0, "deltaY": -100 if notches > 0 else 100}
         for _ in range(abs(notches)):
-            self._act("wheel", [turn])
+            self.browser.wheel(*self.place, -100 if notches > 0 else 100)
 
     def key(self, name):
-        value = WEBDRIVER_KEYS.get(name, name)
-        self._act("key", [{"type": way, "value": value} for way in ("keyDown", "keyUp")])
-
-    def close(self):
-        urllib.request.urlopen(urllib.request.Request(self.base, method="DELETE"), timeout=30).close()
+        self.browser.key(CHROMIUM_KEYS.get(name, name))
 
 
 @pytest.fixture
@@ -178,29 +152,17 @@ def window(monkeypatch):
 @pytest.fixture
 def page():
     """A page in headless Chromium, and its mouse."""
-    for program in ("chromedriver", "chromium"):
-        if not shutil.which(program):
-            pytest.skip(f"{program} is not installed; the page cannot be tried")
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    driver = subprocess.Popen(["chromedriver", f"--port={port}", "--silent"], stdout=subprocess.DEVNULL)
+    browser = Chromium()
+    browser.resize(1200, 900)
     screen = open_screen("browser", "Manual pass", say=lambda line: None)
-    end = time.monotonic() + 20
-    while socket.socket().connect_ex(("127.0.0.1", port)) and time.monotonic() < end:
-        time.sleep(0.1)
-    mice = []
 
     def mouse():
-        mice.append(PageMouse(port, screen.url))
-        return mice[-1]
+        browser.open(screen.url)
+        return PageMouse(browser)
 
     yield screen, mouse
-    for opened in mice:
-        opened.close()
+    browser.close()
     screen.close()
-    driver.terminate()
-    driver.wait()
 
 
 def work_through(run, mouse):
