@@ -79,6 +79,7 @@ class Faceset:
         self.path = path
         self.samples = samples
         self.skipped = skipped  # file name -> why it cannot be used
+        self._yaws: np.ndarray | None = None
 
     @classmethod
     def open(cls, path: Path, progress: ScanProgress | None = None, workers: int | None = None) -> Faceset:
@@ -117,6 +118,14 @@ class Faceset:
 
     def __getitem__(self, index: int) -> FaceSample:
         return self.samples[index]
+
+    def yaws(self) -> np.ndarray:
+        """(N,) float32 yaw of each sample in radians; measured at the first call."""
+        if self._yaws is None:
+            from samplelib.yaw import measure_yaws
+
+            self._yaws = measure_yaws(self.samples)
+        return self._yaws
 
 
 Found = tuple[str, "FaceSample | str"]  # a file's name, and its sample or what is wrong with it

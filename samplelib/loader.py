@@ -16,11 +16,12 @@ import numpy as np
 import facelib
 from core.errors import SampleError
 from core.system import cpu_count, total_memory
-from samplelib.deck import BatchStarts, Deck
+from samplelib.deck import BatchStarts, BinDeck, Deck
 from samplelib.faceset import Faceset
 from samplelib.prepare import PreparedCache, PreparedFace, prepare_face
 from samplelib.render import SampleDraw, empty_batch, render_face
 from samplelib.request import SampleRequest
+from samplelib.yaw import yaw_bins
 
 log = logging.getLogger(__name__)
 
@@ -36,7 +37,7 @@ class BatchLoader:
 
     `get(index)` depends only on the seed, the side, the index, the faceset and the request: not on the
     number of workers, the order of calls or what was asked before. Every epoch deals each face once, in a
-    fresh order.
+    fresh order; with `uniform_yaw` every round deals each direction of view once.
     """
 
     def __init__(
@@ -56,7 +57,7 @@ class BatchLoader:
             faceset: The faces.
             request: The arrays of a batch and how random they are.
             seed: Of the training run, not negative.
-            side_id: 0 for src, 1 for dst; keeps the random numbers of the sides apart.
+            side_id: 0 for src, 1 for dst, and so on; keeps the random numbers of the sides apart.
             workers: Threads; 0 makes every batch when it is asked for. By default half of the processors, at
                 most 4.
             prefetch: Batches to have ready beyond the one asked for.
@@ -74,7 +75,10 @@ class BatchLoader:
         self._reference = (
             _FaceStore(reference, request, cache_bytes) if wants_transfer and reference else None
         )
-        self._deck = Deck(self.seed, self.side_id, len(self._faces))
+        if request.uniform_yaw:
+            self._deck: Deck | BinDeck = BinDeck(self.seed, self.side_id, yaw_bins(self._faces.yaws()))
+        else:
+            self._deck = Deck(self.seed, self.side_id, len(self._faces))
         constant = None if callable(request.batch_size) else request.size_of(0)
         self._starts = BatchStarts(request.size_of, constant)
         workers = min(4, max(1, cpu_count() // 2)) if workers is None else workers
@@ -112,9 +116,8 @@ class BatchLoader:
         start = self._starts.start(index)
         batch = empty_batch(self.request, size)
         for slot in range(size):
-            face = self._face_at(start + slot)
             draw = SampleDraw.sample(np.random.default_rng([self.seed, self.side_id, index, slot]), request)
-            render_face(face, draw, request, batch, slot, self._colored(face, draw))
+            self._fill(batch, slot, start + slot, draw, request)
         return batch
 
     def close(self) -> None:
@@ -141,12 +144,21 @@ class BatchLoader:
             if key not in self._pending and key not in self._results:
                 self._pending[key] = self._pool.submit(self.make, key)
 
-    def _face_at(self, position: int) -> PreparedFace:
-        """The face dealt at that position, or the next readable one of its deck."""
+    def _fill(self, batch: Batch, slot: int, position: int, draw: SampleDraw, request: SampleRequest) -> None:
+        """The face dealt at that position, or the next readable one of its deck, as the draw will have it.
+
+        One that comes out as anything but numbers makes room for the next, too: a single such value in a
+        batch would be the end of the network's weights.
+        """
         for skip in range(len(self._faces)):
-            face = self._faces.get(self._deck.card(position, skip))
-            if face is not None:
-                return face
+            key = self._deck.card(position, skip)
+            face = self._faces.get(key)
+            if face is None:
+                continue
+            render_face(face, draw, request, batch, slot, self._colored(face, draw))
+            if all(np.isfinite(array[slot].sum()) for array in batch.values()):
+                return
+            self._faces.complain(key, "its sample holds values that are not numbers")
         raise SampleError(f"{self._faces.path}: none of its faces can be read any more; extract them again")
 
     def _colored(self, face: PreparedFace, draw: SampleDraw) -> np.ndarray | None:
@@ -174,14 +186,20 @@ class _FaceStore:
     def __init__(self, faceset: Faceset, request: SampleRequest, cache_bytes: int | None) -> None:
         self.path = faceset.path
         self._request = request
-        self._samples = _wide_enough(faceset, request.face_type)
+        self._faceset = faceset
+        self._numbers = _wide_enough(faceset, request.face_type)
         if cache_bytes is None:
             cache_bytes = min(_LARGEST_CACHE, total_memory() // _MEMORY_SHARE)
         self._cache = PreparedCache(cache_bytes)
         self._unreadable: set[int] = set()
+        self._told: set[int] = set()
 
     def __len__(self) -> int:
-        return len(self._samples)
+        return len(self._numbers)
+
+    def yaws(self) -> np.ndarray:
+        """(N,) float32 radians, in the order of the keys."""
+        return self._faceset.yaws()[self._numbers]
 
     def get(self, key: int) -> PreparedFace | None:
         """The prepared face, or None, with one warning, where it cannot be read."""
@@ -189,13 +207,22 @@ class _FaceStore:
         if face is not None or key in self._unreadable:
             return face
         try:
-            face = prepare_face(self._samples[key], self._request)
+            face = prepare_face(self._faceset[self._numbers[key]], self._request)
         except SampleError as err:
             self._unreadable.add(key)
             log.warning("left out of training: %s", err)
             return None
         self._cache.offer(key, face)
         return face
+
+    def complain(self, key: int, why: str) -> None:
+        """Tell once that a face was replaced in a batch."""
+        if key not in self._told:
+            self._told.add(key)
+            log.warning("%s: %s was replaced in a batch: %s", self.path, self._name(key), why)
+
+    def _name(self, key: int) -> str:
+        return self._faceset[self._numbers[key]].name
 
 
 def transfer_colors(mode: str, image: np.ndarray, lender: np.ndarray, seed: int) -> np.ndarray:
@@ -215,10 +242,14 @@ def _resized(image: np.ndarray, width: int, height: int) -> np.ndarray:
     return cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA)
 
 
-def _wide_enough(faceset: Faceset, face_type: str) -> list:
-    """Samples whose stored face shows at least what the network sees; the rest would be mostly border."""
+def _wide_enough(faceset: Faceset, face_type: str) -> list[int]:
+    """Numbers of the samples that show at least what the network sees; the rest would be mostly border."""
     least = facelib.FACE_TYPES[face_type].number
-    usable = [s for s in faceset.samples if facelib.FACE_TYPES[s.face_type].number >= least]
+    usable = [
+        number
+        for number, sample in enumerate(faceset.samples)
+        if facelib.FACE_TYPES[sample.face_type].number >= least
+    ]
     left_out = len(faceset) - len(usable)
     if not usable:
         raise SampleError(

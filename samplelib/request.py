@@ -67,6 +67,7 @@ class SampleRequest:
     batch_size: int | Callable[[int], int]  # a function takes the batch's index, for batches that grow
     augment: AugmentOptions = field(default_factory=AugmentOptions)
     augment_share: Callable[[int], float] | None = None  # of the affine's ranges, by the batch's index
+    uniform_yaw: bool = False  # deal directions of view evenly (samplelib.yaw), not faces
 
     def size_of(self, index: int) -> int:
         """Faces in the batch of that index, at least one."""

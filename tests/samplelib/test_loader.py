@@ -10,9 +10,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import facelib
+import samplelib.loader as loader_module
 from core.errors import SampleError
 from samplelib import AugmentOptions, BatchLoader, Faceset, SampleRequest, SampleSpec
-from samplelib.deck import BatchStarts, Deck, deal
+from samplelib.deck import BatchStarts, BinDeck, Deck, deal
+from samplelib.yaw import yaw_bins
 
 SPECS = (
     SampleSpec("warped", warp=True, hsv=True, color_transfer=True),
@@ -100,6 +102,48 @@ def test_epochs_differ():
     assert len(orders) == 20
 
 
+@given(st.integers(0, 2**40), st.lists(st.integers(0, 5), min_size=1, max_size=40), st.integers(0, 30))
+def test_bins_are_dealt_evenly_and_so_are_the_faces_in_each(seed, bins, first):
+    bins = np.array(bins)
+    names, sizes = np.unique(bins, return_counts=True)
+    deck, rounds = BinDeck(seed, 1, bins), int(sizes.max())
+    cards = np.array([deck.card(first * len(names) + place) for place in range(rounds * len(names))])
+    for turn in cards.reshape(rounds, -1):
+        assert sorted(bins[turn]) == list(names)
+    for name, size in zip(names, sizes):
+        seen = [
+            deck.card((first * size + turn) * len(names) + p)
+            for turn in range(size)
+            for p in range(len(names))
+        ]
+        assert sorted(card for card in seen if bins[card] == name) == list(np.flatnonzero(bins == name))
+    assert sorted(deck.card(first, skip) for skip in range(len(bins))) == list(range(len(bins)))
+    assert [deck.card(first + 3)] == [BinDeck(seed, 1, bins).card(first + 3)]  # nothing before it was asked
+
+
+def test_uniform_yaw_shows_rare_directions_as_often_as_common_ones(make_faceset, draw_face):
+    """19 faces look ahead, 2 aside: each direction fills a third of the samples."""
+    folder = make_faceset(0)
+    for number in range(21):
+        yaw = {19: 0.5, 20: -0.5}.get(number, 0.0)
+        facelib.write_face(folder / f"{number:05}.jpg", *draw_face(64, "full_face", number, yaw))
+    faceset = Faceset.open(folder)
+    assert len(np.unique(yaw_bins(faceset.yaws()))) == 3
+    request = replace(request_for(6, transform=False), uniform_yaw=True)
+    loader = BatchLoader(faceset, request, 1, 0, workers=0)
+    aside = [BatchLoader(faceset, request_for(1), 1, 0, workers=0)._faces.get(key) for key in (19, 20)]
+    drawn = [loader._faces.get(loader._deck.card(position)) for position in range(60)]
+    for face in aside:
+        assert sum(np.array_equal(face.landmarks, other.landmarks) for other in drawn) == 20
+    assert_same(loader.get(9), BatchLoader(faceset, request, 1, 0, workers=2).get(9))
+
+
+def test_yaws_beyond_the_bins_belong_to_the_outermost():
+    np.testing.assert_array_equal(
+        yaw_bins(np.array([-1.5, -1.2, 0.0, 1.1999, 1.2, 1.5])), [0, 0, 64, 127, 127, 127]
+    )
+
+
 @given(st.lists(st.integers(1, 9), min_size=1, max_size=30), st.integers(0, 29))
 def test_growing_batches_leave_no_face_out(sizes, index):
     def size_of(i):
@@ -149,14 +193,37 @@ def test_faces_that_show_too_little_are_refused(make_faceset, caplog):
     assert "2 faces show less than full_face" in caplog.text
 
 
-@pytest.mark.parametrize("mode", ["rct", "mkl", "sot"])
-def test_colour_transfer_is_the_same_for_input_and_target(make_faceset, mode):
+def test_a_sample_that_is_no_number_is_replaced_with_one_warning(faceset, caplog, monkeypatch):
+    bad = faceset[3].name
+    render = loader_module.render_face
+
+    def poison(face, draw, request, out, slot, colored=None):
+        render(face, draw, request, out, slot, colored)
+        if np.array_equal(face.landmarks, spoiled):
+            out["target"][slot, 5, 5] = np.nan
+
+    whole = BatchLoader(faceset, request_for(7), 1, 0, workers=0)
+    spoiled = whole._faces.get(3).landmarks
+    expected = whole.get(0)
+    monkeypatch.setattr(loader_module, "render_face", poison)
+    with BatchLoader(faceset, request_for(7), 1, 0, workers=2) as loader:
+        batches = [loader.get(index) for index in range(3)]
+    assert all(np.isfinite(array).all() for batch in batches for array in batch.values())
+    same = [np.array_equal(a, b) for a, b in zip(batches[0]["target"], expected["target"])]
+    assert same.count(False) == 1
+    assert [bad in record.getMessage() for record in caplog.records] == [True]
+
+
+@pytest.mark.parametrize("mode", ["rct", "lct", "mkl", "idt", "sot"])
+@pytest.mark.parametrize("dfl", [False, True])
+def test_colour_transfer_is_the_same_for_input_and_target(make_faceset, mode, dfl):
     src, dst = (Faceset.open(make_faceset(3, size=64, name=name)) for name in ("src", "dst"))
-    still = {"transform": False, "warp_strength": 0.0}
+    still = {"transform": False, "warp_strength": 0.0, "dfl_warp": dfl}
     plain = BatchLoader(src, request_for(2, **still), 1, 0, workers=0).get(0)
     request = request_for(2, ct_mode=mode, **still)
     colored = BatchLoader(src, request, 1, 0, workers=0, reference=dst).get(0)
-    np.testing.assert_allclose(colored["warped"], colored["target"], atol=0.02)
+    if not dfl:  # whose warp cannot be turned down
+        np.testing.assert_allclose(colored["warped"], colored["target"], atol=0.02)
     np.testing.assert_array_equal(colored["mask"], plain["mask"])
     assert np.abs(colored["target"] - plain["target"]).max() > 0.02
     assert_same(BatchLoader(src, request, 1, 0, workers=0, reference=dst).get(0), colored)

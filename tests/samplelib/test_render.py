@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import colorsys
+
 import cv2
 import numpy as np
 import pytest
@@ -9,6 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import facelib
+from core.imagelib.augment import HsvShift
 from facelib import FaceMetadata
 from facelib.landmarks import MIRROR_ORDER
 from samplelib import AugmentOptions, Faceset, SampleRequest, SampleSpec
@@ -166,3 +169,26 @@ def test_a_prepared_face_is_not_aliased(tmp_path, draw_face):
         arrays, _ = render(sample, request)
         contrast[dfl] = arrays["plain"][16:-16, 16:-16].std()
     assert contrast[False] < 0.03 < contrast[True]
+
+
+@given(st.integers(0, 10**6), st.sampled_from([0.001, 0.05, 0.3]))
+def test_hsv_shift_is_the_reference_s(seed, amount):
+    """Section 10: hue +- max(1, int(180 a)) whole degrees, s and v + (U - 0.5) a, clipped."""
+    shift = HsvShift.sample(np.random.default_rng(seed), amount)
+    assert type(shift.hue) is int and abs(shift.hue) <= max(1, int(180 * amount))
+    assert max(abs(shift.saturation), abs(shift.value)) <= amount / 2
+    pixel = np.random.default_rng(seed).random(3)
+    hue, saturation, value = colorsys.rgb_to_hsv(*pixel[::-1])
+    moved = (hue + shift.hue / 360) % 1, saturation + shift.saturation, value + shift.value
+    expected = colorsys.hsv_to_rgb(*np.clip(moved, 0, 1))[::-1]
+    shifted = shift.apply(pixel.astype(np.float32).reshape(1, 1, 3))
+    np.testing.assert_allclose(shifted.ravel(), expected, atol=2e-4)
+
+
+def test_hsv_shifts_reach_all_of_their_range():
+    rng = np.random.default_rng(1)
+    shifts = [HsvShift.sample(rng, 0.05) for _ in range(2000)]
+    assert {shift.hue for shift in shifts} == set(range(-9, 10))
+    for name in ("saturation", "value"):
+        values = [getattr(shift, name) for shift in shifts]
+        assert min(values) < -0.024 and max(values) > 0.024 and abs(np.mean(values)) < 0.002
