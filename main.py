@@ -68,6 +68,7 @@ def parse(argv: list[str]) -> argparse.Namespace:
 
     Raises:
         SystemExit: With code 2 for wrong usage, 0 after help.
+        SwapError: A file that stands for a part of it cannot be used.
     """
     parser = build_parser()
     if not argv:
@@ -80,6 +81,8 @@ def parse(argv: list[str]) -> argparse.Namespace:
     )
     script.add_arguments(parser)
     add_shared_flags(parser)
+    if hasattr(script, "expand"):  # a file may hold a part of the command line
+        rest = script.expand(parser, rest)
     args = parser.parse_args(rest)
     args.command, args.script = chosen.command, script
     return args

@@ -8,58 +8,30 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from mainscripts.training_arguments import (
+    add_arguments,
+    expand,
+    in_models_order,
+    people,
+    persons_option,
+)
+
 if TYPE_CHECKING:
     from core.interact.prompts import Prompter
     from mainscripts.training_choice import Choice
     from mainscripts.training_console import Console
+    from mainscripts.training_programs import ProgramSpec
     from models import CheckpointStore
     from models.base import Model
     from samplelib import Faceset
 
+__all__ = ["add_arguments", "expand", "run"]
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """DFL's flags of `train`, and ours."""
-    from models import MODEL_KINDS
-
-    required = parser.add_argument_group("required")
-    required.add_argument(
-        "--training-data-src-dir", type=Path, required=True, metavar="DIR",
-        help="aligned faces of the person to put in",
-    )  # fmt: skip
-    required.add_argument(
-        "--training-data-dst-dir", type=Path, required=True, metavar="DIR",
-        help="aligned faces of the person in the video",
-    )  # fmt: skip
-    required.add_argument("--model-dir", type=Path, required=True, metavar="DIR", help="saved models")
-    required.add_argument("--model", required=True, choices=tuple(MODEL_KINDS), help="kind of the model")
-    parser.add_argument(
-        "--pretraining-data-dir", type=Path, metavar="DIR", help="faces for models that can be pretrained"
-    )
-    parser.add_argument(
-        "--pretrained-model-dir", type=Path, metavar="DIR",
-        help="a new model begins with these weights (encoder.npy and so on, or a saved model's folder)",
-    )  # fmt: skip
-    parser.add_argument("--no-preview", action="store_true", help="no window; the same as --screen none")
-    parser.add_argument("--force-model-name", metavar="NAME", help="train this model without asking which")
-    parser.add_argument("--cpu-only", action="store_true", help="leave the GPUs alone")
-    parser.add_argument("--force-gpu-idxs", metavar="N[,N]", help="the GPUs to use, without asking")
-    parser.add_argument(
-        "--silent-start", action="store_true", help="the newest model and the best device, no questions"
-    )
-    parser.add_argument(
-        "--option", action="append", default=[], metavar="KEY=VALUE",
-        help="a model option by its name, such as batch_size=8; may be repeated",
-    )  # fmt: skip
-    parser.add_argument(
-        "--target-iter", type=_positive, metavar="N",
-        help="save and end at this iteration; unlike the option target_iter it holds for this run only",
-    )  # fmt: skip
-
-
-def _positive(text: str) -> int:
-    if not text.strip().isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is not allowed; give a whole number from 1")
-    return int(text)
+# What a missing folder is called, and the step that fills it.
+FACES_OF = {
+    "src": ("the folder of source faces", "step 4"),
+    "dst": ("the folder of destination faces", "step 5"),
+}
 
 
 def run(args: argparse.Namespace) -> int:
@@ -68,18 +40,26 @@ def run(args: argparse.Namespace) -> int:
     from core.paths import require_writable_folder
     from core.storage import remove_leavings
     from mainscripts import training_choice as choice
+    from mainscripts.training_programs import parse_programs
+    from models import model_exists
 
-    choice.require_faces(args.training_data_src_dir, "the folder of source faces", "step 4")
-    choice.require_faces(args.training_data_dst_dir, "the folder of destination faces", "step 5")
+    folders = people(args)
+    for side, folder in folders.items():
+        choice.require_faces(folder, *FACES_OF.get(side, (f"the folder of {side}'s faces", "step 4")))
+    programs = parse_programs(args.execute_program)
     model_dir = require_writable_folder(args.model_dir, "the model folder")
     remove_leavings(model_dir)
-    prompter = Prompter(interactive=False) if args.silent_start else get_prompter(args)
-    name = choice.choose_model(prompter, model_dir, args.model, args.force_model_name)
-    chosen = choice.choose_options(prompter, model_dir, args.model, name, args.option)
+    prompter = get_prompter(args)
+    quiet = Prompter(interactive=False) if args.silent_start else prompter
+    name = choice.choose_model(quiet, model_dir, args.model, args.force_model_name)
+    is_new = not model_exists(model_dir, name, args.model)
+    pairs = [*args.option, *(persons_option(folders) if is_new else ())]
+    chosen = choice.choose_options(quiet if is_new else prompter, model_dir, args.model, name, pairs)
+    folders = in_models_order(folders, chosen)
     if args.pretrained_model_dir is not None and chosen.is_new:
         choice.require_folder(args.pretrained_model_dir, "the folder of pretrained weights")
-    cpu_only, gpus = choice.choose_devices(prompter, args.cpu_only, args.force_gpu_idxs)
-    return _train(args, prompter, chosen, model_dir, cpu_only, gpus)
+    cpu_only, gpus = choice.choose_devices(quiet, args.cpu_only, args.force_gpu_idxs)
+    return _train(args, quiet, chosen, model_dir, folders, programs, cpu_only, gpus)
 
 
 def _train(
@@ -87,6 +67,8 @@ def _train(
     prompter: Prompter,
     chosen: Choice,
     model_dir: Path,
+    folders: dict[str, Path],
+    programs: list[ProgramSpec],
     cpu_only: bool,
     gpus: list[int] | None,
 ) -> int:
@@ -95,12 +77,13 @@ def _train(
     from core.system import lower_priority
     from mainscripts.training_console import Console
     from mainscripts.training_loop import FAILED, Plan, Trainer, explain_memory_error
+    from mainscripts.training_programs import Programs
     from models import CheckpointStore
 
     console = Console()
     _log_to(console)
     lower_priority()
-    facesets = _open_facesets(args, console)
+    facesets = _open_facesets(folders, console)
     store = CheckpointStore(model_dir, chosen.name, args.model)
     store.check_writable()
     model = _make_model(args, chosen, store, cpu_only, gpus)
@@ -117,7 +100,9 @@ def _train(
     )
     console.say(_starting_line(model, plan.target))
     try:
-        trainer = Trainer(model, store, facesets, plan, console, screen)
+        trainer = Trainer(
+            model, store, facesets, plan, console, screen, programs=Programs(programs, console.say)
+        )
         code = trainer.run()
     except Exception as err:
         explained = explain_memory_error(err)
@@ -129,11 +114,11 @@ def _train(
     return code
 
 
-def _open_facesets(args: argparse.Namespace, console: Console) -> dict[str, Faceset]:
+def _open_facesets(folders: dict[str, Path], console: Console) -> dict[str, Faceset]:
     from samplelib import Faceset
 
     facesets = {}
-    for side, path in (("src", args.training_data_src_dir), ("dst", args.training_data_dst_dir)):
+    for side, path in folders.items():
         facesets[side] = Faceset.open(path, progress=_scan_progress(console, side))
         console.say(f"{side}: {len(facesets[side])} faces of {path}")
     return facesets

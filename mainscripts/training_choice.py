@@ -5,16 +5,16 @@ from __future__ import annotations
 import contextlib
 import shutil
 import subprocess
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import models
 from core.errors import SwapError, UsageError
 from core.interact.prompts import Prompter
-from core.options import FIRST_RUN, Scalar
+from core.options import Scalar
 from core.paths import require_folder
-from core.storage import read_json, write_json
+from mainscripts.training_defaults import load_default_options, save_default_options
 
 if TYPE_CHECKING:
     from models.base import ModelOptions
@@ -138,43 +138,27 @@ def choose_options(prompter: Prompter, model_dir: Path, kind: str, name: str, pa
     given = chosen.parse_pairs(pairs)
     if not models.model_exists(model_dir, name, kind):
         defaults, notes = load_default_options(model_dir, kind)
+        if not prompter.interactive:
+            print(f"{name} is a new model; every option that is not given takes its default.")
         options = defaults.ask(prompter, first_run=True, given=given)
         if prompter.interactive:
-            write_json(_defaults_path(model_dir, kind), options.to_json())
+            save_default_options(model_dir, kind, options)
         return Choice(name, True, options, notes)
     options = models.saved_options(model_dir, name, kind)
     _refuse_fixed(options, given, name)
     if prompter.pressed_enter_within(OVERRIDE_SECONDS, OVERRIDE):
         return Choice(name, False, options.ask(prompter, first_run=False, given=given))
-    return Choice(name, False, replace(options, **given))
+    return Choice(name, False, options.changed(**given))
 
 
 def _refuse_fixed(options: ModelOptions, given: dict[str, Scalar], name: str) -> None:
     specs = options.specs()
     for key, value in given.items():
-        if specs[key].ask == FIRST_RUN and value != getattr(options, key):
+        if specs[key].fixed and value != getattr(options, key):
             raise UsageError(
                 f"--option {key}={value}: fixed at {getattr(options, key)} since the first run of {name}; "
                 "leave it out or train a new model"
             )
-
-
-def load_default_options(model_dir: Path, kind: str) -> tuple[ModelOptions, tuple[str, ...]]:
-    """What the questions of a new model propose: the answers given for the last new one of this kind."""
-    chosen, path = models.options_class(kind), _defaults_path(model_dir, kind)
-    if not path.is_file():
-        return chosen(), ()
-    try:
-        record: Any = read_json(path)
-        if not isinstance(record, dict):
-            raise UsageError("it holds no table of options")
-        return chosen.from_json(record)[0], ()
-    except (SwapError, OSError) as err:
-        return chosen(), (f"{path}: not used as defaults: {err}",)
-
-
-def _defaults_path(model_dir: Path, kind: str) -> Path:
-    return model_dir / f"{kind}_default_options.json"
 
 
 def choose_devices(prompter: Prompter, cpu_only: bool, forced: str | None) -> tuple[bool, list[int] | None]:

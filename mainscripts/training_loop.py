@@ -17,6 +17,7 @@ from mainscripts.training_console import Console, StopSignals, TerminalKeys
 from mainscripts.training_guard import CollapseGuard
 from mainscripts.training_history import Averages, HistoryFile, Row
 from mainscripts.training_preview import PreviewWriter
+from mainscripts.training_programs import Programs
 
 if TYPE_CHECKING:
     from models import CheckpointStore
@@ -49,11 +50,12 @@ class Trainer:
 
     def __init__(
         self, model: Model, store: CheckpointStore, facesets: dict[str, Faceset], plan: Plan,
-        console: Console, screen: Screen, keys: TerminalKeys | None = None,
+        console: Console, screen: Screen, keys: TerminalKeys | None = None, programs: Programs | None = None,
     ) -> None:  # fmt: skip
         self.model, self.store, self.facesets, self.plan = model, store, facesets, plan
         self.console, self.screen = console, screen
         self.keys = keys or TerminalKeys()
+        self.programs = programs or Programs((), console.say)
         self.signals = StopSignals()
         self.guard = CollapseGuard()
         self.attempt = _rollbacks_before(model)
@@ -97,6 +99,7 @@ class Trainer:
                 raise
             finally:
                 self.console.finish()
+                self.programs.close()
                 self.keys.close()
                 self.history.close()
                 self.batches.close()
@@ -134,6 +137,7 @@ class Trainer:
 
     def _after_iteration(self) -> None:
         self._obey_keys()
+        self.programs.poll()
         now = time.monotonic()
         first = self.model.iteration == 1 and self._saved_at == 0
         if (first or now >= self._next_save) and not self.guard.is_alarmed:
@@ -310,6 +314,7 @@ class Trainer:
         """After the target: answer the preview's keys until Enter."""
         shown = self.model.iteration
         while not (self.screen.closed or self.signals.requested or self.keys.lines()):
+            self.programs.poll()
             for event in self.screen.events(timeout=0.2):
                 key = event.key if isinstance(event, KeyEvent) else ""
                 if key == "enter":

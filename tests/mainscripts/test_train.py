@@ -78,6 +78,8 @@ def test_a_model_folder_that_cannot_be_written_is_one_clear_line(drawn_faces, tm
         (["--force-gpu-idxs", "x"], 2, "--force-gpu-idxs"),
         (["--force-model-name", "a/b"], 1, "a/b"),
         (["--pretrained-model-dir", "/nowhere at all"], 1, "/nowhere at all"),
+        (["--execute-program", "0", "pass"], 2, "--execute-program"),
+        (["--training-data-dir", "ann=a"], 2, "replaces"),
     ],
 )
 def test_wrong_values_are_one_clear_line(drawn_faces, tmp_path, capsys, more, code, text):
@@ -86,9 +88,7 @@ def test_wrong_values_are_one_clear_line(drawn_faces, tmp_path, capsys, more, co
     assert text in one_error_line(capsys)
 
 
-@pytest.mark.parametrize(
-    "more", [["--target-iter", "0"], ["--model", "Nope"], ["--execute-program", "1", "x"]]
-)
+@pytest.mark.parametrize("more", [["--target-iter", "0"], ["--model", "Nope"], ["--execute-program", "1"]])
 def test_wrong_usage_is_refused(drawn_faces, tmp_path, more):
     with pytest.raises(SystemExit) as err:
         main.parse([*train_args(drawn_faces, tmp_path), *more])

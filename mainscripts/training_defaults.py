@@ -1,0 +1,62 @@
+"""What the questions of a new model propose: the answers given for the last new one of its kind."""
+
+from __future__ import annotations
+
+import contextlib
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import models
+from core import safe_pickle
+from core.errors import SwapError, UsageError
+from core.storage import read_json, write_json
+
+if TYPE_CHECKING:
+    from models.base import ModelOptions
+
+
+def load_default_options(model_dir: Path, kind: str) -> tuple[ModelOptions, tuple[str, ...]]:
+    """Our last answers, else DFL's (`<kind>_default_options.dat`), else the defaults of the program.
+
+    Returns:
+        The options, and a word on a file of ours that could not be used.
+    """
+    path = _path(model_dir, kind)
+    if not path.is_file():
+        return _dfl_defaults(model_dir, kind), ()
+    try:
+        record: Any = read_json(path)
+        if not isinstance(record, dict):
+            raise UsageError("it holds no table of options")
+        return models.options_class(kind).from_json(_inheritable(kind, record))[0], ()
+    except (SwapError, OSError) as err:
+        return models.options_class(kind)(), (f"{path}: not used as defaults: {err}",)
+
+
+def save_default_options(model_dir: Path, kind: str, options: ModelOptions) -> None:
+    """Keep the answers for the next new model."""
+    write_json(_path(model_dir, kind), options.inherited())
+
+
+def _dfl_defaults(model_dir: Path, kind: str) -> ModelOptions:
+    """What DFL kept of its last new model; as in DFL, what cannot be read is passed over without a word."""
+    chosen = models.options_class(kind)
+    with contextlib.suppress(SwapError, OSError):
+        path = model_dir / f"{kind}_default_options.dat"
+        record = safe_pickle.loads(path.read_bytes(), str(path))
+        if isinstance(record, dict):
+            specs, usable = chosen.specs(), {}
+            for name, value in _inheritable(kind, record).items():
+                with contextlib.suppress(ValueError):
+                    usable[name] = specs[name].check(value)
+            return chosen(**usable)
+    return chosen()
+
+
+def _inheritable(kind: str, record: dict[str, Any]) -> dict[str, Any]:
+    specs = models.options_class(kind).specs()
+    return {name: record[name] for name, spec in specs.items() if spec.inherited and name in record}
+
+
+def _path(model_dir: Path, kind: str) -> Path:
+    return model_dir / f"{kind}_default_options.json"
