@@ -61,7 +61,7 @@ def dfl_model_exists(model_dir: Path | str, name: str, kind: str) -> bool:
 def list_dfl_models(model_dir: Path | str, kind: str) -> dict[str, Path]:
     """`data.dat` files by model name."""
     tail = f"_{kind}_{DATA}"
-    found = sorted(Path(model_dir).glob(f"*{tail}")) if Path(model_dir).is_dir() else []
+    found = sorted(Path(model_dir).glob(f"[!.]*{tail}")) if Path(model_dir).is_dir() else []
     return {path.name[: -len(tail)]: path for path in found}
 
 

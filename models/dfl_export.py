@@ -14,6 +14,7 @@ from __future__ import annotations
 import contextlib
 import math
 import os
+import threading
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -25,7 +26,7 @@ from core import safe_pickle
 from core.errors import CheckpointError
 from core.nn.state import STEPS, check_state
 from core.pickle_stream import StreamPickler
-from core.storage import remove_leavings, replacing, sync_directory
+from core.storage import naming, remove_leavings, sync_directory
 from models.checkpoint import Checkpoint, model_files
 from models.dfl_layout import (
     COUNTER,
@@ -86,8 +87,10 @@ def refuse_overwriting(folder: Path | str, name: str, kind: str) -> None:
     begin = f"{name}_{kind}_"
     there = [path.name for path in model_files(folder, name, kind) if path.name.startswith(begin)]
     if there:
+        whole = f"{begin}{DATA}" in there
+        why = "" if whole else f" (without {DATA}, as an export leaves it that is killed at its end)"
         raise CheckpointError(
-            f"{folder}: {', '.join(there)} are there already; move them away or choose another --output-dir"
+            f"{folder}: {', '.join(there)} are there already{why}; move them away or choose another folder"
         )
 
 
@@ -222,10 +225,10 @@ def _summary_file(prefix: Path, iteration: int, options: Mapping[str, Any]) -> _
     return _File(SUMMARY, "the same to read", lambda file: file.write(text.encode()))
 
 
-def summary(name: str, iteration: int, options: Mapping[str, Any]) -> str:
+def summary(name: str, iteration: int, options: Mapping[str, Any], device: str = "none, exported") -> str:
     """DeepFaceLab's box about a model; it reads none of it."""
     head = {"Model name": name, "Current iteration": iteration}
-    running = {"Using device": "none, exported"}
+    running = {"Using device": device}
     rows = [*head.items(), *options.items(), *running.items()]
     names = max(NARROWEST_NAME, *(len(key) for key, _ in rows)) + 1
     values = max(len(str(value)) for _, value in rows) + 1
@@ -248,18 +251,26 @@ def _write_together(prefix: Path, files: list[_File]) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     remove_leavings(folder)
     paths = [file_of(prefix, file.suffix) for file in files]
+    # Nothing may end as a model's file does before it is one: DeepFaceLab lists whatever ends in `data.dat`.
+    mark = f".{os.getpid()}-{threading.get_ident()}."
+    temporaries = [folder / f"{mark}{path.name}.new" for path in paths]
     try:
-        # An exit stack leaves its contexts in reverse: the last file's is entered first.
-        with contextlib.ExitStack() as stack:
-            temporaries = [stack.enter_context(replacing(path)) for path in reversed(paths)]
-            for temporary, file in zip(reversed(temporaries), files):
-                with temporary.open("wb") as target:
-                    file.write(target)
-                    target.flush()
-                    os.fsync(target.fileno())  # all content is there before the first has its name
+        for temporary, path, file in zip(temporaries, paths, files):
+            with naming(path), temporary.open("wb") as target:
+                file.write(target)
+                target.flush()
+                os.fsync(target.fileno())
+        for temporary, path in zip(temporaries, paths):
+            os.replace(temporary, path)
     except BaseException:
-        for path in paths:
-            with contextlib.suppress(OSError):
-                path.unlink(missing_ok=True)  # none of them was there before
+        _remove(paths)  # none of them was there before
         raise
+    finally:
+        _remove(temporaries)
     sync_directory(folder)
+
+
+def _remove(paths: list[Path]) -> None:
+    for path in paths:
+        with contextlib.suppress(OSError):
+            path.unlink(missing_ok=True)
