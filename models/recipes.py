@@ -114,3 +114,41 @@ RECIPES = {
         plan=_dfl,
     ),
 }
+
+
+DETAIL_RATE, DETAIL_CLIPNORM = 5e-5, 1.0
+DETAIL_KEEP = 0.3  # learning-rate dropout: share of the elements that are updated
+DETAIL_PERIOD = 500  # of the rate's cosine, which DFL joins with dropout, in iterations
+
+
+def _steady(iteration: int) -> Plan:
+    return Plan(rate=DETAIL_RATE)
+
+
+def _swinging(iteration: int) -> Plan:
+    swing = (cos(2 * pi * iteration / DETAIL_PERIOD) + 1) / 2
+    return Plan(rate=DETAIL_RATE * swing, keep=DETAIL_KEEP)
+
+
+def detail_recipe(kind: str, dfl_compat: bool, lr_dropout: bool, clipgrad: bool) -> Recipe:
+    """DFL's schedule of SAEHD and AMP: one rate, which swings down to zero and back with dropout.
+
+    Args:
+        kind: Of the optimizer.
+        dfl_compat: No bias correction, the norm of the batch's summed gradient is clipped, and DFL's warp.
+        lr_dropout: Update a random part of the weights.
+        clipgrad: Limit the norm of the gradient.
+    """
+    return Recipe(
+        kind,
+        0.0 if kind == "rmsprop" else 0.9,
+        0.9 if kind == "rmsprop" else 0.999,
+        1e-6,
+        bias_correction=not dfl_compat,
+        unwarped_every=0,
+        dfl_warp=dfl_compat,
+        primes=False,
+        plan=_swinging if lr_dropout else _steady,
+        clipnorm=DETAIL_CLIPNORM if clipgrad else 0.0,
+        clips_sum=dfl_compat,
+    )
