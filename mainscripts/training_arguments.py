@@ -94,7 +94,7 @@ def expand(parser: argparse.ArgumentParser, argv: list[str]) -> list[str]:
     Raises:
         UsageError: The file cannot be read, or says something that no flag can.
     """
-    finder = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    finder = argparse.ArgumentParser(prog=parser.prog, add_help=False, allow_abbrev=False)
     finder.add_argument("--config", type=Path)
     path = finder.parse_known_args(argv)[0].config
     if path is None:
