@@ -134,5 +134,6 @@ def style_loss(a: tf.Tensor, b: tf.Tensor, sigma: float = 0.0, weight: float = 1
 
 def total_variation(x: tf.Tensor) -> tf.Tensor:
     """Sum of squared differences between neighbouring rows and columns, (N,)."""
-    rows = tf.reduce_sum(tf.square(x[:, 1:] - x[:, :-1]), axis=(1, 2, 3))
-    return rows + tf.reduce_sum(tf.square(x[:, :, 1:] - x[:, :, :-1]), axis=(1, 2, 3))
+    below, above, right, left = fan_out(x, 4)
+    rows = tf.reduce_sum(tf.square(below[:, 1:] - above[:, :-1]), axis=(1, 2, 3))
+    return rows + tf.reduce_sum(tf.square(right[:, :, 1:] - left[:, :, :-1]), axis=(1, 2, 3))
