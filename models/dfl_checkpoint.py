@@ -76,7 +76,8 @@ def load_dfl_checkpoint(
 
     Returns:
         The state. Discriminators whose files are absent are not in it, nor are slots of an absent optimizer
-        file; a discriminator may have another size than `shapes` says, that of former options.
+        file and of AMP's inters, which DeepFaceLab does not train; notes say so. A discriminator may have
+        another size than `shapes` says, that of former options.
 
     Raises:
         CheckpointError: A file is missing or damaged, or its weights are not exactly those of `shapes`.
@@ -174,7 +175,7 @@ def _read_part(path: Path, part: str) -> State:
 
 
 def _read_main_optimizer(prefix: Path, kind: str, shapes: Shapes) -> tuple[State, list[str]]:
-    """Slots by our paths, zeros for parts that DeepFaceLab never trains; empty where it saved none."""
+    """Slots by our paths, but for parts that DeepFaceLab never trains; empty where it saved none."""
     path = file_of(prefix, MAIN_OPTIMIZER_FILE)
     if not path.is_file():
         return {}, [f"{path.name} is absent: the optimizer starts anew"]
@@ -182,15 +183,11 @@ def _read_main_optimizer(prefix: Path, kind: str, shapes: Shapes) -> tuple[State
     untrained = {
         part for part in UNTRAINED.get(kind, ()) if not any(part in key.split("/")[1:2] for key in slots)
     }
-    kinds = _check_slots(slots, {p: s for p, s in shapes.items() if part_of(p) not in untrained}, path)
-    zero = np.zeros((), np.float32)
-    for slot in kinds:
-        for weight, shape in shapes.items():
-            slots.setdefault(f"{slot}/{weight}", np.broadcast_to(zero, shape))
+    _check_slots(slots, {p: s for p, s in shapes.items() if part_of(p) not in untrained}, path)
     notes = []
     if untrained:
         parts = " and ".join(sorted(untrained))
-        notes.append(f"DeepFaceLab does not train {parts}: {path.name} has no slots for them, they are zero")
+        notes.append(f"DeepFaceLab does not train {parts}: {path.name} has no slots for them")
     return {STEPS: steps, **slots}, notes
 
 
@@ -238,15 +235,14 @@ def _read_optimizer(path: Path) -> tuple[np.ndarray, State]:
     return np.asarray(steps, np.int64), slots
 
 
-def _check_slots(slots: State, shapes: Shapes, path: Path) -> list[str]:
-    """The kinds of slots, after checking that each has all weights; shapes are settled in place."""
+def _check_slots(slots: State, shapes: Shapes, path: Path) -> None:
+    """Each kind of slot must be there for all weights, and nothing else; shapes are settled in place."""
     kinds = sorted({part_of(key) for key in slots})
     if kinds not in (["acc"], ["m", "v"]):
         raise CheckpointError(f"{path}: its slots are of neither RMSprop (acc) nor AdaBelief (ms, vs)")
     wanted = {f"{slot}/{weight}": shape for slot in kinds for weight, shape in shapes.items()}
     slots.update(_fitted(slots, wanted))
     check_state(slots, wanted, str(path))
-    return kinds
 
 
 def _fitted(found: State, shapes: Shapes) -> State:

@@ -11,7 +11,6 @@ import numpy as np
 from core.errors import CheckpointError
 from core.options import FIRST_RUN, Spec
 
-LEGACY = frozenset({"eyes_prio"})  # of older versions, without a meaning since
 FROM_DFL = {"recipe": "dfl", "dfl_compat": True}  # what a model begun there goes on by
 
 
@@ -100,12 +99,11 @@ def adopted(saved: Mapping[str, Any], specs: Mapping[str, Spec]) -> tuple[dict[s
     values = {name: value for name, value in FROM_DFL.items() if name in specs}
     notes: list[str] = []
     for name, value in saved.items():
-        if value is None or name in LEGACY:
+        if value is None:
             continue
-        if name == "lr_dropout" and isinstance(value, bool):  # before it had three choices
-            value = "y" if value else "n"
         spec = specs.get(name)
-        if spec is not None and spec.ask != FIRST_RUN and type(value) in (int, float):
+        movable = spec is not None and spec.ask != FIRST_RUN and not spec.fixed
+        if movable and type(value) in (int, float):
             inside = spec.clip(value)
             if inside != value:
                 notes.append(f"option {name}: {value} of DeepFaceLab is taken as {inside}")
