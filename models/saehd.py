@@ -1,0 +1,239 @@
+"""SAEHD: DFL's main model. Two families of networks, and losses that are switched on as a training ripens."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from core.nn.archi import Archi
+from core.nn.discriminators import build_code_discriminator, build_patch_discriminator
+from core.nn.distribution import SINGLE, Distribution
+from core.nn.losses import fan_out
+from core.nn.precision import Precision
+from models import autoencoder, saehd_graph
+from models import saehd_losses as terms
+from models.base import Batch, ModelOptions
+from models.network import MAIN, NetworkModel, StepLosses
+from models.recipes import Plan, Recipe
+from models.saehd_options import SaehdOptions
+from models.saehd_recipe import in_force, saehd_recipe
+from samplelib import AugmentOptions, SampleRequest, SampleSpec
+
+CODE_JUDGE, FACE_JUDGE = "dis", "D_src"  # DFL's names of the discriminators
+PREVIEW_ROWS, PREVIEW_HEIGHT = 4, 800
+TOGETHER_UP_TO = 256  # resolution up to which a preview shows everything in one picture
+SCALE = (-0.15, 0.15)
+
+
+class Saehd(NetworkModel):
+    """See `Model`. The batch has `target_{side}_eyes`, (N, R, R, 1), too, where eyes and mouth count more."""
+
+    kind = "SAEHD"
+    options_class = SaehdOptions
+    options: SaehdOptions
+    OPTIONAL_PARTS = (CODE_JUDGE, FACE_JUDGE)
+
+    def __init__(
+        self,
+        name: str,
+        options: SaehdOptions,
+        precision: Precision,
+        distribution: Distribution = SINGLE,
+    ) -> None:
+        self.now = in_force(options)
+        o = options
+        self.archi = Archi.parse(o.archi, o.resolution, o.ae_dims, o.e_dims, o.d_dims, o.d_mask_dims)
+        self._recipe = saehd_recipe(options)
+        super().__init__(name, options, precision, distribution)
+        self._show = tf.function(lambda src, dst: saehd_graph.run(self.parts, src, dst, swap=True))
+
+    @property
+    def resolution(self) -> int:
+        return self.options.resolution
+
+    @property
+    def face_type(self) -> str:
+        return self.options.full_face_type
+
+    @property
+    def recipe(self) -> Recipe:
+        return self._recipe
+
+    # The networks
+
+    @property
+    def part_names(self) -> tuple[str, ...]:
+        judges = {CODE_JUDGE: self.now.true_face_power, FACE_JUDGE: self.now.gan_power}
+        return (*self.swap_part_names, *(name for name, power in judges.items() if power))
+
+    @property
+    def swap_part_names(self) -> tuple[str, ...]:
+        return saehd_graph.PARTS[self.archi.family]
+
+    @property
+    def optimizer_parts(self) -> dict[str, tuple[str, ...]]:
+        # in DFL's pretraining the code discriminator speaks, but does not learn
+        resting = (CODE_JUDGE,) if self.options.pretrain else ()
+        return {name: parts for name, parts in super().optimizer_parts.items() if name not in resting}
+
+    def build_part(self, name: str, policy: str) -> keras.Model:
+        o = self.options
+        if name == CODE_JUDGE:
+            return build_code_discriminator(self.archi.code_shape, policy, o.seed, name)
+        if name == FACE_JUDGE:
+            return build_patch_discriminator(o.resolution, o.gan_patch_size, o.gan_dims, policy, o.seed, name)
+        return autoencoder.build_part(self.archi, name, policy, o.seed)
+
+    @property
+    def steps_apart(self) -> bool:
+        return self.options.dfl_compat
+
+    def frozen(self, plan: Plan) -> tuple[str, ...]:
+        """Without the warp liae's shared inter rests; in pretraining that would waste it, which DFL does."""
+        rests = not self.now.random_warp and (self.options.dfl_compat or not self.options.pretrain)
+        return ("inter_AB/",) if rests and self.archi.family == "liae" else ()
+
+    # The samples
+
+    def sample_request(self, side: str) -> SampleRequest:
+        now, is_src = self.now, side == "src"
+        specs = [
+            SampleSpec(f"warped_{side}", warp=now.random_warp, hsv=is_src, color_transfer=is_src),
+            SampleSpec(f"target_{side}", color_transfer=is_src),
+            SampleSpec(f"target_{side}_mask", "mask"),
+        ]
+        if now.eyes_mouth_prio:
+            specs.append(SampleSpec(f"target_{side}_eyes", "mask", mask_type="eyes_mouth"))
+        return SampleRequest(
+            specs=tuple(specs),
+            resolution=now.resolution,
+            face_type=self.face_type,
+            batch_size=now.batch_size,
+            augment=AugmentOptions(
+                scale=SCALE,
+                flip=now.random_src_flip if is_src else now.random_dst_flip,
+                hsv_power=now.random_hsv_power if is_src else 0.0,
+                ct_mode=now.ct_mode if is_src else "none",
+                dfl_warp=self.recipe.dfl_warp,
+            ),
+            uniform_yaw=now.uniform_yaw,
+        )
+
+    # The losses
+
+    def losses(self, tensors: Mapping[str, tf.Tensor]) -> StepLosses:
+        now, parts = self.now, self.parts
+        target, mask = self._both(tensors, "target_{}"), self._both(tensors, "target_{}_mask")
+        if now.blur_out_mask:
+            target = terms.blurred_surroundings(target, mask)
+        soft = terms.soft_mask(mask)
+        made = saehd_graph.run(
+            parts,
+            tensors["warped_src"],
+            tensors["warped_dst"],
+            swap=now.bg_style_power > 0,
+            painted=now.face_style_power > 0,
+        )
+        judged, masked = now.gan_power > 0, now.masked_training
+        faces = tf.concat([made.src["face"], made.dst["face"]], axis=0)
+        face, *more = fan_out(faces, 1 + now.eyes_mouth_prio + 2 * (judged and masked))
+        wanted, found = (target * soft, face * soft) if masked else (target, face)
+        windows = len(terms.window_sizes(self.resolution))
+        copies = fan_out(found, windows + 1 + judged)
+        own = [
+            terms.structure(wanted, copies[:windows]),
+            terms.pixels(wanted, copies[windows]),
+            terms.mask_error(mask, tf.concat([made.src["mask"], made.dst["mask"]], axis=0)),
+        ]
+        if now.eyes_mouth_prio:
+            own.append(terms.eyes_and_mouth(target, more.pop(), self._both(tensors, "target_{}_eyes")))
+        of_src, of_dst = tf.split(terms.total(own), 2)
+        of_src = terms.total([of_src, *self._styles(made, target, soft)])
+
+        paid, judges = [of_src, of_dst], {}
+        if now.true_face_power:
+            fooled, judges[CODE_JUDGE] = terms.true_face(parts[CODE_JUDGE], made.codes)
+            paid.append(now.true_face_power * fooled)
+        if judged:
+            pair = _first(wanted), _first(copies[-1])
+            fooled, judges[FACE_JUDGE] = terms.judgement(parts[FACE_JUDGE], *pair)
+            paid.append(now.gan_power * fooled)
+            if masked:
+                paid.append(terms.smooth_forgery([_first(x) for x in more], _first(target), _first(soft)))
+        return StepLosses({"src": of_src, "dst": of_dst}, {MAIN: terms.total(paid), **judges})
+
+    def _both(self, tensors: Mapping[str, tf.Tensor], name: str) -> tf.Tensor:
+        """An array of both sides, the source's samples before the destination's."""
+        return tf.concat([tensors[name.format(side)] for side in self.sides], axis=0)
+
+    def _styles(self, made: saehd_graph.Pass, target: tf.Tensor, soft: tf.Tensor) -> list[tf.Tensor]:
+        """What the swap is to have of the destination: colours inside of the face, everything around it."""
+        now, found, dst = self.now, [], made.dst
+        if now.face_style_power:
+            swap, power = made.painted, now.face_style_power / 100
+            found.append(terms.face_style(swap["face"], swap["mask"], dst["face"], dst["mask"], power))
+        if now.bg_style_power:
+            swap, power = made.swap, now.bg_style_power / 100
+            if now.dfl_compat:  # DFL's slip: around the source's own face, not around the swapped one
+                around = _first(soft)
+            else:
+                around = terms.soft_mask(tf.stop_gradient(swap["mask"] * dst["mask"]))
+            found.append(terms.background_style(swap["face"], tf.split(target, 2)[1], around, power))
+        return found
+
+    # Use
+
+    def swap_graph(
+        self, parts: Mapping[str, keras.Model], faces: tf.Tensor, **how: Any
+    ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+        return saehd_graph.swap(parts, faces)
+
+    def preview(self, batch: Batch) -> dict[str, np.ndarray]:
+        rows = max(1, min(PREVIEW_ROWS, len(batch["target_src"]), PREVIEW_HEIGHT // self.resolution))
+        src, dst, src_mask, dst_mask = (
+            batch[name][:rows] for name in ("target_src", "target_dst", "target_src_mask", "target_dst_mask")
+        )
+        made = self._show(tf.constant(src, tf.float32), tf.constant(dst, tf.float32))
+        (src_face, _), (dst_face, found_mask), (swap, swap_mask) = (
+            (output["face"].numpy(), output["mask"].numpy()) for output in (made.src, made.dst, made.swap)
+        )
+        shown = swap_mask if self.face_type == "head" else found_mask * swap_mask
+        plain = ((src, src_face), (dst, dst_face), (swap,))
+        masked = ((src * src_mask, src_face), (dst * dst_mask, dst_face * found_mask), (swap * shown,))
+        pictures = {}
+        for title, (of_src, of_dst, of_swap) in (("SAEHD", plain), ("SAEHD masked", masked)):
+            if self.resolution <= TOGETHER_UP_TO:
+                pictures[title] = autoencoder.grid((*of_src, *of_dst, *of_swap))
+            else:
+                pictures[f"{title} src-src"] = autoencoder.grid(of_src)
+                pictures[f"{title} dst-dst"] = autoencoder.grid(of_dst)
+                pictures[f"{title} pred"] = autoencoder.grid((of_dst[0], *of_swap))
+        return pictures
+
+    # A change of options
+
+    def options_changed(self, saved: ModelOptions) -> None:
+        """See `Model.options_changed`. The end of pretraining, and another size of the GAN's network."""
+        if saved.pretrain and not self.options.pretrain:
+            inters = saehd_graph.INTERS[self.archi.family]
+            for part in inters:
+                self.renew_weights(part)
+            self.restore(0, np.zeros((0, len(self.sides)), np.float32))
+            fresh = f"{' and '.join(inters)} with fresh weights"
+            self.notes.append(f"pretraining is over: training begins at iteration 0, {fresh}")
+        sizes = [(o.gan_patch_size, o.gan_dims) for o in (saved, self.options)]
+        if self.now.gan_power and saved.gan_power and sizes[0] != sizes[1]:
+            self.renew_weights(FACE_JUDGE)
+            self.optimizers[FACE_JUDGE].reset()
+            self.notes.append(
+                f"the network {FACE_JUDGE} begins with fresh weights: its size is another one now"
+            )
+
+
+def _first(x: tf.Tensor) -> tf.Tensor:
+    """The source's half of a batch of both persons."""
+    return tf.split(x, 2)[0]
