@@ -114,6 +114,26 @@ def conv_transposed_leaky(
     return run(x, kernel, bias)
 
 
+def add_leaky(a: tf.Tensor, b: tf.Tensor, slope: float) -> tf.Tensor:
+    """Leaky ReLU of a sum, of which only the result is kept for the gradient.
+
+    With TensorFlow's own gradient, which needs the sum, Grappler's remapper fails on a convolution that the sum
+    follows, and then fuses nothing in the whole graph.
+    """
+
+    @tf.custom_gradient
+    def run(a: tf.Tensor, b: tf.Tensor):
+        y = tf.nn.leaky_relu(a + b, slope)
+
+        def gradient(upstream: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+            upstream = tf.raw_ops.LeakyReluGrad(gradients=upstream, features=y, alpha=slope)
+            return upstream, upstream
+
+        return y, gradient
+
+    return run(a, b)
+
+
 def pad_map(x: tf.Tensor, pad: int) -> tf.Tensor:
     """(N, H, W, C) with `pad` zeros on all four sides."""
     return tf.pad(x, [[0, 0], [pad, pad], [pad, pad], [0, 0]])

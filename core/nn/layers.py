@@ -13,7 +13,7 @@ import zlib
 import keras
 import tensorflow as tf
 
-from core.nn.convolution import conv_leaky, conv_side, conv_transposed_leaky
+from core.nn.convolution import add_leaky, conv_leaky, conv_side, conv_transposed_leaky
 
 LEAKY = "leaky"
 COSINE = "cosine"
@@ -190,6 +190,8 @@ class AddActivate(keras.layers.Layer):
         self.activation, self.slope = activation, slope
 
     def call(self, pair: list[tf.Tensor]) -> tf.Tensor:
+        if self.activation == LEAKY:
+            return add_leaky(*pair, self.slope)
         return activate(pair[0] + pair[1], self.activation, self.slope)
 
     def compute_output_shape(self, shapes: list[tuple[int | None, ...]]) -> tuple[int | None, ...]:
