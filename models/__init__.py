@@ -44,6 +44,7 @@ _PLAIN = (bool, int, float, str)  # what an option's value can be
 # Kind: module of its options, the option class, module of the graphs, the model class.
 MODEL_KINDS: dict[str, tuple[str, str, str, str]] = {
     "Quick96": ("models.quick96_options", "Quick96Options", "models.quick96", "Quick96"),
+    "SAEHD": ("models.saehd_options", "SaehdOptions", "models.saehd", "Saehd"),
 }
 
 
@@ -149,7 +150,7 @@ def load_model(
         used, unknown = _checked_options(kind, saved.options, saved.source)
         model = create_model(kind, _settled(used, options), name, precision)
     else:
-        model, saved, unknown = _load_dfl(model_dir, name, kind, precision, options, training)
+        model, saved, used, unknown = _load_dfl(model_dir, name, kind, precision, options, training)
     model.notes += saved.notes
     if unknown:
         model.notes.append(f"options that this version does not know are kept: {', '.join(unknown)}")
@@ -161,10 +162,13 @@ def load_model(
     except CheckpointError as err:
         raise CheckpointError(f"{saved.source}: {err}") from err
     model.restore(saved.iteration, saved.loss_history)
+    model.options_changed(used)
     return model
 
 
-def _load_dfl(model_dir, name, kind, precision, options, training) -> tuple[Model, Checkpoint, dict]:
+def _load_dfl(
+    model_dir, name, kind, precision, options, training
+) -> tuple[Model, Checkpoint, ModelOptions, dict]:
     from models.dfl_checkpoint import dfl_model_exists, dfl_prefix, load_dfl_checkpoint, read_dfl_state
 
     if not dfl_model_exists(model_dir, name, kind):
@@ -175,7 +179,7 @@ def _load_dfl(model_dir, name, kind, precision, options, training) -> tuple[Mode
     used, unknown, notes = _dfl_options(kind, saved, dfl_prefix(model_dir, name, kind))
     model = create_model(kind, _settled(used, options), name, precision)
     model.notes += notes
-    return model, load_dfl_checkpoint(model_dir, name, kind, model.weight_shapes(), training), unknown
+    return model, load_dfl_checkpoint(model_dir, name, kind, model.weight_shapes(), training), used, unknown
 
 
 def _dfl_options(kind: str, saved: dict, source: Path) -> tuple[ModelOptions, dict, list[str]]:

@@ -225,6 +225,9 @@ class Model(abc.ABC):
         self.iteration = int(iteration)
         self.history = LossHistory(loss_history, len(self.sides))
 
+    def options_changed(self, saved: ModelOptions) -> None:  # noqa: B027 - most changes need nothing
+        """Do what a change of options asks for; called when a checkpoint was loaded, with its options."""
+
     def summary_rows(self) -> list[tuple[str, str]]:
         """Name and value of everything worth showing in the summary box."""
         return [

@@ -258,6 +258,12 @@ class NetworkModel(Model):
         self._kept_weights = kept
         self.is_fresh = False
 
+    def renew_weights(self, part: str) -> None:
+        """Give a part the weights that it has in a new model of these options."""
+        fresh = self.variables_of({part: self.build_part(part, self.precision.policy)})
+        for path, variable in fresh.items():
+            self.variables[path].assign(variable)
+
     def optimizer_state(self) -> dict[str, np.ndarray]:
         """Slots by `<slot>/<weight path>`; `steps` of the main optimizer, `steps/<name>` of each other."""
         state: dict[str, np.ndarray] = {}
