@@ -46,8 +46,13 @@ class Call:
 class StreamPickler:
     """Writes a list of rows, or a dict of named rows, one after another."""
 
-    def __init__(self, file: BinaryIO) -> None:
-        self._file = file
+    def __init__(self, file: BinaryIO, one_type: bool = False) -> None:
+        """
+        Args:
+            file: Where to write.
+            one_type: The arrays of all rows share their dtype, as those that were computed do.
+        """
+        self._file, self._one_type = file, one_type
         self._frame = bytearray()
         self._remembered = 0
         self._places: dict[Any, int] = {}  # of what may be recalled
@@ -82,7 +87,7 @@ class StreamPickler:
         iterator = iter(rows)
         ahead = [row for _, row in zip(range(2), iterator)]
         if len(ahead) == 1:
-            self._row_places = {}
+            self._begin_row()
             save(ahead[0])
             self._put(one)
             return 1
@@ -92,12 +97,16 @@ class StreamPickler:
                 if count:
                     self._put(many)
                 self._put(b"(")
-            self._row_places = {}
+            self._begin_row()
             save(row)
             count += 1
         if count:
             self._put(many)
         return count
+
+    def _begin_row(self) -> None:
+        if not self._one_type:
+            self._row_places = {}
 
     @staticmethod
     def _chained(first: list[Any], rest: Iterable[Any]) -> Iterable[Any]:

@@ -191,7 +191,9 @@ def _wanted_slots(saved: Checkpoint) -> tuple[str, ...]:
 
 
 def _pickled(entries: Entries) -> Callable[[BinaryIO], object]:
-    return lambda file: StreamPickler(file).write_dict((key, _as_stored(value)) for key, value in entries)
+    return lambda file: StreamPickler(file, one_type=True).write_dict(
+        (key, _as_stored(value)) for key, value in entries
+    )
 
 
 def _as_stored(value: np.ndarray | np.generic) -> np.ndarray | np.generic:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import os
 import pickle
@@ -29,6 +30,14 @@ OLD_NAMES = {
     ("numpy.core.multiarray", "scalar"): np._core.multiarray.scalar,
     ("numpy", "ndarray"): np.ndarray,
     ("numpy", "dtype"): np.dtype,
+}
+
+
+# SHA-256 of the fixture's files as NumPy 1.26 pickles them
+WRITTEN_BY_NUMPY_1 = {
+    "fx_SAEHD_inter.npy": "6c9a786c0273013c33cfc2c5719638cf8e2171ece2784dfdac275551f290fed4",
+    "fx_SAEHD_decoder_src.npy": "f7e5e9cdfff61dd0373216734f9e2a3ff396fc2e7a5f3e00627c1d5facd6d07b",
+    "fx_SAEHD_src_dst_opt.npy": "058e7dc12430371bdcc531b96a310f33c890ddd546dbdb52be12264e423634ab",
 }
 
 
@@ -65,8 +74,8 @@ def kept_here(checkpoint: Checkpoint, folder: Path, name: str, kind: str) -> Che
         options=SimpleNamespace(to_json=lambda: {**checkpoint.options, "precision": "auto"}),
         unknown_options={},
         loss_history=checkpoint.loss_history,
-        weights=lambda: checkpoint.weights,
-        optimizer_state=lambda: {k: np.array(v) for k, v in checkpoint.optimizer.items()},
+        deferred_weights=lambda: checkpoint.weights,
+        deferred_optimizer_state=lambda: {k: np.array(v) for k, v in checkpoint.optimizer.items()},
     )
     store = CheckpointStore(folder, name, kind)
     store.save(model)
@@ -85,6 +94,8 @@ def test_the_fixtures_come_back_as_deepfacelab_wrote_them(dfl_fixture, tmp_path,
     assert {path.name for path in (tmp_path / "out").iterdir()} == names == {p.name for p in done.files}
     for path in sorted((tmp_path / "out").glob("*.npy")):
         assert_same(read_as_dfl(path), safe_pickle.load_file(fixture.folder / path.name))
+    for name, digest in WRITTEN_BY_NUMPY_1.items() if kind == "SAEHD" else ():
+        assert hashlib.sha256((tmp_path / "out" / name).read_bytes()).hexdigest() == digest, name
     path = tmp_path / "out" / f"fx_{kind}_data.dat"
     state, wanted = read_as_dfl(path), safe_pickle.load_file(fixture.folder / path.name)
     types = {key: type(value) for key, value in wanted["options"].items()}
