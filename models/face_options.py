@@ -26,22 +26,6 @@ LEAST_RESOLUTION, LARGEST_RESOLUTION = 64, 640
 PERSON_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9.-]{0,31}")  # becomes part of the names of arrays and weights
 
 
-def split_archi(text: str) -> tuple[str, frozenset[str]]:
-    """Family and letters of an architecture such as `liae-ud`.
-
-    Raises:
-        UsageError: It is none.
-    """
-    family, hyphen, letters = text.partition("-")
-    distinct = frozenset(letters)
-    right = family in ("df", "liae") and bool(hyphen) == bool(letters)
-    if not right or not distinct <= set("udtc") or len(distinct) != len(letters):
-        raise UsageError(
-            f"{text!r} is no architecture; give df or liae, then optionally - and letters of u, d, t, c"
-        )
-    return family, distinct
-
-
 def person_names(text: str) -> tuple[str, ...]:
     """The names of a comb model's persons, which `text` holds with commas between them.
 

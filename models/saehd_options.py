@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from core.errors import UsageError
+from core.nn.archi_names import resolution_step, split_archi
 from core.options import FIRST_RUN, NEVER, NOT_ZERO, Check, Condition, opt
 from models.face_options import (
     GAN_FITS,
@@ -14,15 +15,13 @@ from models.face_options import (
     FaceOptions,
     person_names,
     shared,
-    split_archi,
 )
 
 DF = Condition("of the df family", lambda archi: archi.startswith("df"))
 
 
 def _resolution_step(options: Any) -> int:
-    """What the resolution must be a multiple of: d and t halve the face once more."""
-    return 32 if split_archi(options.archi)[1] & {"d", "t"} else 16
+    return resolution_step(split_archi(options.archi)[1])
 
 
 def _archi_fault(options: Any) -> str:

@@ -12,6 +12,7 @@ import keras
 import tensorflow as tf
 
 from core.errors import UsageError
+from core.nn.archi_names import resolution_step, split_archi
 from core.nn.layers import (
     COSINE,
     LEAKY,
@@ -48,19 +49,13 @@ class Archi:
         Raises:
             UsageError: It is no architecture, or the resolution is no multiple of what it needs.
         """
-        family, _, letters = text.strip().lower().partition("-")
-        if (
-            family not in ("df", "liae")
-            or not set(letters) <= set("udtc")
-            or len(set(letters)) != len(letters)
-        ):
-            raise UsageError(f"archi {text!r}: give df or liae, then optionally - and letters of u, d, t, c")
-        step = 32 if set(letters) & set("dt") else 16
+        family, letters = split_archi(text)
+        step = resolution_step(letters)
         if resolution % step:
             raise UsageError(
                 f"archi {text!r} needs a resolution that is a multiple of {step}, not {resolution}"
             )
-        return cls(family, frozenset(letters), resolution, ae_dims, e_dims, d_dims, d_mask_dims)
+        return cls(family, letters, resolution, ae_dims, e_dims, d_dims, d_mask_dims)
 
     @property
     def activation(self) -> str:

@@ -103,7 +103,7 @@ def test_networks_have_dfls_numbers_of_weights(nets, resolution, text, dims, cou
 def test_every_combination_of_letters_fits_together(nets, family):
     for size in range(5):
         for letters in itertools.combinations("udtc", size):
-            archi = nets.Archi.parse(f"{family}-{''.join(letters)}", 96, 16, 4, 6, 8)
+            archi = nets.Archi.parse(f"{family}-{''.join(letters)}".rstrip("-"), 96, 16, 4, 6, 8)
             encoder, inter, decoder = (
                 symbolic(build, archi) for build in (nets.build_encoder, nets.build_inter, nets.build_decoder)
             )
