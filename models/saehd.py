@@ -14,19 +14,19 @@ from core.nn.discriminators import build_code_discriminator, build_patch_discrim
 from core.nn.distribution import SINGLE, Distribution
 from core.nn.losses import fan_out
 from core.nn.precision import Precision
-from models import autoencoder, saehd_graph
+from models import autoencoder, face_losses, saehd_graph
 from models import saehd_losses as terms
 from models.base import Batch, ModelOptions
+from models.face_samples import face_request
 from models.network import MAIN, NetworkModel, StepLosses
 from models.recipes import Plan, Recipe
 from models.saehd_options import SaehdOptions
 from models.saehd_recipe import in_force, saehd_recipe
-from samplelib import AugmentOptions, SampleRequest, SampleSpec
+from samplelib import SampleRequest
 
 CODE_JUDGE, FACE_JUDGE = "dis", "D_src"  # DFL's names of the discriminators
 PREVIEW_ROWS, PREVIEW_HEIGHT = 4, 800
 TOGETHER_UP_TO = 256  # resolution up to which a preview shows everything in one picture
-SCALE = (-0.15, 0.15)
 
 
 class Saehd(NetworkModel):
@@ -100,37 +100,13 @@ class Saehd(NetworkModel):
     # The samples
 
     def sample_request(self, side: str) -> SampleRequest:
-        now, is_src = self.now, side == "src"
-        specs = [
-            SampleSpec(f"warped_{side}", warp=now.random_warp, hsv=is_src, color_transfer=is_src),
-            SampleSpec(f"target_{side}", color_transfer=is_src),
-            SampleSpec(f"target_{side}_mask", "mask"),
-        ]
-        if now.eyes_mouth_prio:
-            specs.append(SampleSpec(f"target_{side}_eyes", "mask", mask_type="eyes_mouth"))
-        return SampleRequest(
-            specs=tuple(specs),
-            resolution=now.resolution,
-            face_type=self.face_type,
-            batch_size=now.batch_size,
-            augment=AugmentOptions(
-                scale=SCALE,
-                flip=now.random_src_flip if is_src else now.random_dst_flip,
-                hsv_power=now.random_hsv_power if is_src else 0.0,
-                ct_mode=now.ct_mode if is_src else "none",
-                dfl_warp=self.recipe.dfl_warp,
-            ),
-            uniform_yaw=now.uniform_yaw,
-        )
+        now = self.now
+        return face_request(now, side, now.eyes_mouth_prio, self.recipe.dfl_warp, now.random_hsv_power)
 
     # The losses
 
     def losses(self, tensors: Mapping[str, tf.Tensor]) -> StepLosses:
-        now, parts = self.now, self.parts
-        target, mask = self._both(tensors, "target_{}"), self._both(tensors, "target_{}_mask")
-        if now.blur_out_mask:
-            target = terms.blurred_surroundings(target, mask)
-        soft = terms.soft_mask(mask)
+        now, parts, wanted = self.now, self.parts, self._wanted(tensors)
         made = saehd_graph.run(
             parts,
             tensors["warped_src"],
@@ -138,39 +114,41 @@ class Saehd(NetworkModel):
             swap=now.bg_style_power > 0,
             painted=now.face_style_power > 0,
         )
+        face, mask = (tf.concat([made.src[name], made.dst[name]], axis=0) for name in ("face", "mask"))
         judged, masked = now.gan_power > 0, now.masked_training
-        faces = tf.concat([made.src["face"], made.dst["face"]], axis=0)
-        face, *more = fan_out(faces, 1 + now.eyes_mouth_prio + 2 * (judged and masked))
-        wanted, found = (target * soft, face * soft) if masked else (target, face)
-        windows = len(terms.window_sizes(self.resolution))
-        copies = fan_out(found, windows + 1 + judged)
+        face, *more = fan_out(face, 1 + now.eyes_mouth_prio + (judged and masked))
+        target, found = (wanted.masked, face * wanted.soft) if masked else (wanted.face, face)
+        for_structure, for_pixels, *for_judge = fan_out(found, 2 + judged)
         own = [
-            terms.structure(wanted, copies[:windows]),
-            terms.pixels(wanted, copies[windows]),
-            terms.mask_error(mask, tf.concat([made.src["mask"], made.dst["mask"]], axis=0)),
+            face_losses.structure(target, for_structure, terms.window_sizes(self.resolution)),
+            face_losses.pixels(target, for_pixels),
+            face_losses.mask_error(wanted, mask),
         ]
         if now.eyes_mouth_prio:
-            own.append(terms.eyes_and_mouth(target, more.pop(), self._both(tensors, "target_{}_eyes")))
+            own.append(face_losses.eyes_and_mouth(wanted, more.pop()))
         of_src, of_dst = tf.split(terms.total(own), 2)
-        of_src = terms.total([of_src, *self._styles(made, target, soft)])
+        of_src = terms.total([of_src, *self._styles(made, wanted)])
 
         paid, judges = [of_src, of_dst], {}
         if now.true_face_power:
-            fooled, judges[CODE_JUDGE] = terms.true_face(parts[CODE_JUDGE], made.codes)
+            fooled, judges[CODE_JUDGE] = terms.judged_codes(parts[CODE_JUDGE], made.codes)
             paid.append(now.true_face_power * fooled)
         if judged:
-            pair = _first(wanted), _first(copies[-1])
-            fooled, judges[FACE_JUDGE] = terms.judgement(parts[FACE_JUDGE], *pair)
+            real, fake = _first(target), _first(for_judge[0])
+            fooled, judges[FACE_JUDGE] = terms.judged_faces(parts[FACE_JUDGE], real, fake)
             paid.append(now.gan_power * fooled)
             if masked:
-                paid.append(terms.smooth_forgery([_first(x) for x in more], _first(target), _first(soft)))
+                border = (_first(x) for x in (more[0], wanted.face, wanted.soft))
+                paid.append(terms.clean_border(*border))
         return StepLosses({"src": of_src, "dst": of_dst}, {MAIN: terms.total(paid), **judges})
 
-    def _both(self, tensors: Mapping[str, tf.Tensor], name: str) -> tf.Tensor:
-        """An array of both sides, the source's samples before the destination's."""
-        return tf.concat([tensors[name.format(side)] for side in self.sides], axis=0)
+    def _wanted(self, tensors: Mapping[str, tf.Tensor]) -> face_losses.Targets:
+        """Of both sides, the source's samples before the destination's."""
+        tails = ("", "_mask", "_eyes") if self.now.eyes_mouth_prio else ("", "_mask")
+        both = [tf.concat([tensors[f"target_{side}{tail}"] for side in self.sides], axis=0) for tail in tails]
+        return face_losses.targets(*(both if len(both) == 3 else [*both, None]), self.now.blur_out_mask)
 
-    def _styles(self, made: saehd_graph.Pass, target: tf.Tensor, soft: tf.Tensor) -> list[tf.Tensor]:
+    def _styles(self, made: saehd_graph.Pass, wanted: face_losses.Targets) -> list[tf.Tensor]:
         """What the swap is to have of the destination: colours inside of the face, everything around it."""
         now, found, dst = self.now, [], made.dst
         if now.face_style_power:
@@ -179,10 +157,10 @@ class Saehd(NetworkModel):
         if now.bg_style_power:
             swap, power = made.swap, now.bg_style_power / 100
             if now.dfl_compat:  # DFL's slip: around the source's own face, not around the swapped one
-                around = _first(soft)
+                soft = _first(wanted.soft)
             else:
-                around = terms.soft_mask(tf.stop_gradient(swap["mask"] * dst["mask"]))
-            found.append(terms.background_style(swap["face"], tf.split(target, 2)[1], around, power))
+                soft = face_losses.soft_mask(tf.stop_gradient(swap["mask"] * dst["mask"]))
+            found.append(terms.background_style(swap["face"], tf.split(wanted.face, 2)[1], soft, power))
         return found
 
     # Use
