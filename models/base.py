@@ -14,6 +14,7 @@ from models.recipes import Recipe
 
 if TYPE_CHECKING:
     from core.nn.precision import Precision
+    from models.tensor_file import Arrays
     from samplelib import SampleRequest
 
 Batch = Mapping[str, np.ndarray]
@@ -156,10 +157,11 @@ class Model(abc.ABC):
         """
 
     def train_step(self, batch: Batch) -> dict[str, float]:
-        """One optimizer step on both persons.
+        """One optimizer step on all persons.
 
         Returns:
-            Mean loss of each side before the update. They may be NaN: the caller decides.
+            Mean loss of each side before the update; further means, such as a discriminator's, under names
+            with a slash. They may be NaN: the caller decides.
         """
         if self.batch_for(self.iteration)[1]:
             batch = {**batch, **{f"warped_{side}": batch[f"target_{side}"] for side in self.sides}}
@@ -211,6 +213,14 @@ class Model(abc.ABC):
     @abc.abstractmethod
     def optimizer_state(self) -> dict[str, np.ndarray]:
         """Slots by `<slot>/<weight path>` and counters."""
+
+    def deferred_weights(self) -> Arrays:
+        """As `weights`; large models let arrays be fetched one at a time: for saving, not for keeping."""
+        return self.weights()
+
+    def deferred_optimizer_state(self) -> Arrays:
+        """As `optimizer_state`, in the manner of `deferred_weights`."""
+        return self.optimizer_state()
 
     @abc.abstractmethod
     def load_optimizer_state(self, state: Mapping[str, np.ndarray]) -> bool:

@@ -4,7 +4,7 @@ A model `<name>_<kind>` lives in `<model_dir>/<name>_<kind>/`, as generations `<
 
     weights.safetensors    float32 weights by variable path
     optimizer.safetensors  slots by `<slot>/<variable path>`, counters
-    history.safetensors    `loss_history` (N, 2) float32
+    history.safetensors    `loss_history` (N, K) float32, a column for each side
     state.json             iteration, options, the trainer's state, length and SHA-256 of the files above
 
 A generation appears under its name by one rename, after everything in it is on the disk. A process killed or
@@ -31,7 +31,7 @@ import numpy as np
 
 from core.errors import CheckpointError
 from core.storage import sync_directory
-from models.tensor_file import decode_tensors, write_tensors
+from models.tensor_file import Arrays, decode_tensors, write_tensors
 
 if TYPE_CHECKING:
     from models.base import Model
@@ -63,7 +63,7 @@ class Checkpoint:
     options: dict[str, Any]  # as saved; the model's option class checks them
     weights: dict[str, np.ndarray]
     optimizer: dict[str, np.ndarray]  # empty: it was not asked for, or none was saved
-    loss_history: np.ndarray  # (N, 2) float32
+    loss_history: np.ndarray  # (N, K) float32
     extra: dict[str, Any] = field(default_factory=dict)
     source: Path = Path()
     notes: list[str] = field(default_factory=list)  # what the user should be told
@@ -114,12 +114,13 @@ class CheckpointStore:
             The folder of the new generation.
 
         Raises:
+            NotFinite: Weights or the optimizer's state are not numbers any more; nothing was saved.
             CheckpointError: It could not be written; the generations before are untouched.
         """
         tensors = {
-            WEIGHTS: model.weights(),
-            OPTIMIZER: model.optimizer_state(),
-            HISTORY: {"loss_history": np.asarray(model.loss_history, np.float32).reshape(-1, 2)},
+            WEIGHTS: model.deferred_weights(),
+            OPTIMIZER: model.deferred_optimizer_state(),
+            HISTORY: {"loss_history": np.asarray(model.loss_history, np.float32)},
         }
         state = {
             "format": FORMAT,
@@ -130,7 +131,7 @@ class CheckpointStore:
         }
         return self._write(state, tensors)
 
-    def _write(self, state: dict[str, Any], tensors: Mapping[str, Mapping[str, np.ndarray]]) -> Path:
+    def _write(self, state: dict[str, Any], tensors: Mapping[str, Arrays]) -> Path:
         older = self.generations()
         counter = int(older[0].name.partition("-")[0]) + 1 if older else 1
         temporary = self.folder / f"{TEMPORARY}{os.getpid()}"
@@ -271,12 +272,13 @@ class _Damaged(Exception):
     """A generation cannot be read as it was written."""
 
 
-def _write_generation(
-    folder: Path, state: dict[str, Any], tensors: Mapping[str, Mapping[str, np.ndarray]]
-) -> None:
+def _write_generation(folder: Path, state: dict[str, Any], tensors: Mapping[str, Arrays]) -> None:
     folder.mkdir()
     with ThreadPoolExecutor(len(tensors)) as pool:  # hashing and writing release the interpreter
-        jobs = {name: pool.submit(write_tensors, folder / name, values) for name, values in tensors.items()}
+        jobs = {
+            name: pool.submit(write_tensors, folder / name, values, only_numbers=name != HISTORY)
+            for name, values in tensors.items()
+        }
         files = {name: job.result() for name, job in jobs.items()}
     record = {name: {"bytes": size, "sha256": digest} for name, (size, digest) in files.items()}
     text = json.dumps({**state, "files": record}, indent=1)

@@ -21,8 +21,10 @@ from core.nn.state import STEPS
 from models.base import Batch, Model, ModelOptions, Predictor
 from models.predictor import SwapPredictor
 from models.recipes import Plan
+from models.tensor_file import Arrays, Deferred, fetched
 
 MAIN = "main"  # the optimizer of the networks that make faces
+OBJECTIVE = "objective/"  # before an optimizer's name: what it minimises, among what a step tells
 Gradients = dict[str, list[tf.Tensor | None]]  # by optimizer, one per weight, in their order
 
 
@@ -127,7 +129,9 @@ class NetworkModel(Model):
     def optimizers(self) -> dict[str, Optimizer]:
         """By name, `MAIN` first."""
         if not self._optimizers:
-            jit, spec, tuning = self.options.xla == "auto", self.optimizer_spec(), self.tuning
+            one_device = self.distribution.replicas == 1
+            jit = self.options.xla == "auto" or (self.options.xla == "step" and not one_device)
+            spec, tuning = self.optimizer_spec(), self.tuning
             with self.distribution.scope():
                 for name, parts in self.optimizer_parts.items():
                     weights = self._weights_of(parts)
@@ -135,9 +139,11 @@ class NetworkModel(Model):
                     seed = self.options.seed if main else zlib.crc32(f"{self.options.seed}/{name}".encode())
                     slow = [path for path in weights if main and path.startswith(tuning.slow)]
                     decayed = [path for path in weights if main and path in tuning.decayed]
-                    self._optimizers[name] = Optimizer(weights, spec, seed, jit, slow, decayed)
+                    self._optimizers[name] = Optimizer(
+                        weights, spec, seed, jit, slow, decayed, self.distribution
+                    )
                 if self.precision.scales_loss:
-                    self._scale = LossScale()
+                    self._scale = LossScale(self.distribution)
         return self._optimizers
 
     def _weights_of(self, parts: tuple[str, ...]) -> dict[str, tf.Variable]:
@@ -149,7 +155,7 @@ class NetworkModel(Model):
         rates = tf.constant([self.rate_scale * plan.rate, plan.encoder_share, plan.decay], tf.float32)
         arrays = {name: batch[name] for name in self.batch_names()} | self.extra_inputs(batch)
         found = self._train(arrays, rates, keep, frozen=self.frozen(plan))
-        return {side: float(np.mean(found[side])) for side in self.sides}
+        return {name: float(np.mean(values)) for name, values in found.items()}
 
     def _train_graph(
         self,
@@ -162,10 +168,13 @@ class NetworkModel(Model):
         together = names[:1] if self.steps_apart else names
         found, gradients = self._gradients(tensors, together, frozen)
         self._update(gradients, rates, keep)
+        told = found.reported | {f"{OBJECTIVE}{name}": found.objectives[name] for name in together}
         rest = names[len(together) :]
         if rest:
-            self._update(self._gradients(tensors, rest, frozen)[1], rates, keep)
-        return found.reported
+            after, gradients = self._gradients(tensors, rest, frozen)
+            self._update(gradients, rates, keep)
+            told |= {f"{OBJECTIVE}{name}": after.objectives[name] for name in rest}
+        return told
 
     def _gradients(
         self, tensors: Mapping[str, tf.Tensor], names: list[str], frozen: tuple[str, ...]
@@ -228,8 +237,13 @@ class NetworkModel(Model):
         return {path: w.value for part in parts.values() for path, w in part_weights(part).items()}
 
     def weights(self) -> dict[str, np.ndarray]:
-        present = {path: variable.numpy() for path, variable in self.variables.items()}
-        return {**present, **self._kept_weights}
+        return {path: fetched(array) for path, array in self.deferred_weights().items()}
+
+    def deferred_weights(self) -> Arrays:
+        return {
+            **{path: _deferred(variable) for path, variable in self.variables.items()},
+            **self._kept_weights,
+        }
 
     def weight_shapes(self) -> dict[str, tuple[int, ...]]:
         return {path: tuple(variable.shape) for path, variable in self.variables.items()}
@@ -266,11 +280,14 @@ class NetworkModel(Model):
 
     def optimizer_state(self) -> dict[str, np.ndarray]:
         """Slots by `<slot>/<weight path>`; `steps` of the main optimizer, `steps/<name>` of each other."""
-        state: dict[str, np.ndarray] = {}
+        return {path: fetched(array) for path, array in self.deferred_optimizer_state().items()}
+
+    def deferred_optimizer_state(self) -> Arrays:
+        state: dict[str, np.ndarray | Deferred] = {}
         for name, optimizer in self.optimizers.items():
-            own = optimizer.state()
-            state[STEPS if name == MAIN else f"{STEPS}/{name}"] = own.pop(STEPS)
-            state |= own
+            steps = np.asarray(optimizer.steps.numpy(), np.int64)
+            state[STEPS if name == MAIN else f"{STEPS}/{name}"] = steps
+            state |= {path: _deferred(slot) for path, slot in optimizer.slots.items()}
         return {**state, **self._kept_state}
 
     def load_optimizer_state(self, state: Mapping[str, np.ndarray]) -> bool:
@@ -304,3 +321,7 @@ class NetworkModel(Model):
     def summary_rows(self) -> list[tuple[str, str]]:
         count = sum(int(np.prod(variable.shape)) for variable in self.variables.values())
         return [*super().summary_rows(), ("weights", f"{count:,}")]
+
+
+def _deferred(variable: tf.Variable) -> Deferred:
+    return Deferred(tuple(variable.shape), np.dtype(variable.dtype.as_numpy_dtype), variable.numpy)

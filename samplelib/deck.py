@@ -54,7 +54,7 @@ class BinDeck:
         self._decks = _KeptDecks(_KEPT_BIN_DECKS)
 
     def card(self, position: int, skip: int = 0) -> int:
-        """The sample at `position`; `skip` looks further on in the bin, then in the next bins of the round."""
+        """The sample at `position`; `skip` looks further on in the bin, then in those after it."""
         turn, place = divmod(position, len(self._faces))
         order = self._decks.get((turn,), lambda: deal(self.seed, self.side, turn, len(self._faces), 0))
         skip %= self.count

@@ -203,8 +203,8 @@ def save_model(folder: Path, name: str, kind: str = "Quick96", age: float = 0.0)
 
     model = SimpleNamespace(
         kind=kind, iteration=7, options=options_class(kind)(batch_size=6), unknown_options={},
-        loss_history=np.zeros((7, 2), np.float32), weights=lambda: {"w": np.zeros(1, np.float32)},
-        optimizer_state=lambda: {"s": np.zeros(1, np.float32)},
+        loss_history=np.zeros((7, 2), np.float32), deferred_weights=lambda: {"w": np.zeros(1, np.float32)},
+        deferred_optimizer_state=lambda: {"s": np.zeros(1, np.float32)},
     )  # fmt: skip
     saved = CheckpointStore(folder, name, kind).save(model)
     os.utime(saved, (1e9 - age, 1e9 - age))

@@ -31,7 +31,8 @@ start = store.load_latest().iteration if store.exists() else 0
 for i in range(start + 1, 10**6):
     values = {f"w{n}": np.full((300, 300), i, np.float32) for n in range(4)}
     model = types.SimpleNamespace(kind="Quick96", iteration=i, options=options, unknown_options={},
-        loss_history=np.full((i, 2), i), weights=lambda: values, optimizer_state=lambda: values)
+        loss_history=np.full((i, 2), i), deferred_weights=lambda: values,
+        deferred_optimizer_state=lambda: values)
     store.save(model)
     print(i, flush=True)
 """
@@ -45,8 +46,8 @@ def model(iteration: int, **changes):
         "options": SimpleNamespace(to_json=lambda: {"batch_size": 4}),
         "unknown_options": {"old": 1},
         "loss_history": np.full((iteration, 2), 0.5, np.float32),
-        "weights": lambda: values,
-        "optimizer_state": lambda: {"acc/part/w": values["part/w"], "steps": np.int64(iteration)},
+        "deferred_weights": lambda: values,
+        "deferred_optimizer_state": lambda: {"acc/part/w": values["part/w"], "steps": np.int64(iteration)},
     }
     return SimpleNamespace(**{**state, **changes})
 
@@ -177,7 +178,7 @@ def test_a_really_full_disk_leaves_the_old_model(tmp_path):
         store.save(model(1))
         large = {"part/w": np.full((400, 500), 2, np.float32)}
         with pytest.raises(CheckpointError, match="No space left"):
-            store.save(model(2, weights=lambda: large, optimizer_state=lambda: large))
+            store.save(model(2, deferred_weights=lambda: large, deferred_optimizer_state=lambda: large))
         assert [path.name for path in store.folder.iterdir()] == ["0000001-1"]
         assert consistent(store.load_latest()) == 1
     finally:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from core.errors import CheckpointError
-from models.tensor_file import decode_tensors, write_tensors
+from models.tensor_file import Deferred, NotFinite, decode_tensors, write_tensors
 
 ARRAYS = hnp.arrays(
     st.sampled_from([np.float32, np.float16, np.int64, np.uint8]),
@@ -46,3 +46,29 @@ def test_arrays_of_any_memory_order_are_written_right(tmp_path):
 def test_other_bytes_are_refused(data):
     with pytest.raises(CheckpointError):
         decode_tensors(data, "file")
+
+
+def test_deferred_arrays_are_fetched_one_after_another(tmp_path):
+    asked = []
+
+    def deferred(name: str) -> Deferred:
+        def fetch() -> np.ndarray:
+            asked.append(name)
+            return np.full((3, 2), len(asked), np.float32)
+
+        return Deferred((3, 2), np.dtype(np.float32), fetch)
+
+    tensors = {"b": deferred("b"), "a": deferred("a")}
+    assert write_tensors(tmp_path / "late", tensors)[0] == (tmp_path / "late").stat().st_size
+    assert asked == ["a", "b"]
+    found = decode_tensors((tmp_path / "late").read_bytes(), "late")
+    assert {name: array[0, 0] for name, array in found.items()} == {"a": 1.0, "b": 2.0}
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_what_is_no_number_is_refused_where_asked(tmp_path, value):
+    tensors = {"sound": np.full(9, 3e38, np.float32), "w": np.array([1.0, value], np.float32)}
+    write_tensors(tmp_path / "file", tensors)
+    with pytest.raises(NotFinite, match="w holds"):
+        write_tensors(tmp_path / "file", tensors, only_numbers=True)
+    write_tensors(tmp_path / "file", {"sound": tensors["sound"]}, only_numbers=True)
