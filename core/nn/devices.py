@@ -5,12 +5,16 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+import signal
 import sys
 import tempfile
+import threading
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
 
-from core.errors import UsageError
+from core.errors import SwapError, UsageError
+from core.nn.cluster import Cluster
 
 # Without oneDNN the gradients of bfloat16 convolutions take 50 times as long (platform notes, section 3).
 ENVIRONMENT = {
@@ -18,6 +22,7 @@ ENVIRONMENT = {
     "KERAS_BACKEND": "tensorflow",
 }
 QUIET = {"TF_CPP_MIN_LOG_LEVEL": "3", "GRPC_VERBOSITY": "ERROR"}
+VIRTUAL_CPUS = "FACELAB_VIRTUAL_CPUS"  # this many CPU devices where no GPU is used, to test several devices
 LOG_LINE = re.compile(
     rb"[IWE]\d{4} [\d:. ]+\d+ [\w.]+:\d+\] |WARNING: All log messages before absl|To enable the following"
 )
@@ -30,13 +35,18 @@ class Devices:
     gpus: tuple[str, ...]  # names of the GPUs, none when computing on the CPU
     capability: tuple[int, int] | None  # lowest CUDA compute capability of them
     threads: int  # CPU threads of one operation
+    logical: tuple[str, ...] = ("CPU:0",)  # TensorFlow's names of the devices that share a training's batch
+    strategy: Any = field(default=None, compare=False, repr=False)  # `tf.distribute`'s, of several machines
 
     @property
     def on_gpu(self) -> bool:
         return bool(self.gpus)
 
     def describe(self) -> str:
-        return ", ".join(self.gpus) if self.gpus else f"CPU ({self.threads} threads)"
+        if self.gpus:
+            return ", ".join(self.gpus)
+        share = f"{len(self.logical)} shares, " if len(self.logical) > 1 else ""
+        return f"CPU ({share}{self.threads} threads)"
 
 
 def set_environment() -> None:
@@ -46,10 +56,15 @@ def set_environment() -> None:
         os.environ.setdefault(name, value)
 
 
-_prepared: dict[tuple[bool, tuple[int, ...] | None], Devices] = {}
+_prepared: dict[tuple, Devices] = {}
 
 
-def prepare(cpu_only: bool = False, gpu_indices: Sequence[int] | None = None) -> Devices:
+def prepare(
+    cpu_only: bool = False,
+    gpu_indices: Sequence[int] | None = None,
+    cluster: Cluster | None = None,
+    virtual_cpus: int | None = None,
+) -> Devices:
     """Import TensorFlow quietly, choose its devices and let GPU memory grow on demand.
 
     The choice can be made once in a process; later calls that ask for nothing else return it.
@@ -57,14 +72,18 @@ def prepare(cpu_only: bool = False, gpu_indices: Sequence[int] | None = None) ->
     Args:
         cpu_only: Leave every GPU alone.
         gpu_indices: The GPUs to use, in the numbering of `nvidia-smi`; `None` takes the best one.
+        cluster: The machines to train with; returns when all of them are there.
+        virtual_cpus: Where no GPU is used, as how many devices the CPU shall appear; `None` takes the number
+            of the environment variable FACELAB_VIRTUAL_CPUS, else one. For tests: it makes nothing faster.
 
     Raises:
         UsageError: A GPU with such a number is not there, or TensorFlow computes on other devices already.
+        SwapError: The other machines did not come.
     """
-    key = (cpu_only, None if gpu_indices is None else tuple(gpu_indices))
+    key = (cpu_only, None if gpu_indices is None else tuple(gpu_indices), cluster, virtual_cpus)
     if key in _prepared:
         return _prepared[key]
-    if _prepared and key == (False, None):
+    if _prepared and key == (False, None, None, None):
         return next(iter(_prepared.values()))
     if "tensorflow" not in sys.modules:
         set_environment()
@@ -78,19 +97,79 @@ def prepare(cpu_only: bool = False, gpu_indices: Sequence[int] | None = None) ->
         tf.config.set_visible_devices(chosen, "GPU")
         for gpu in chosen:
             tf.config.experimental.set_memory_growth(gpu, True)
+        if not chosen:
+            _split_cpu(tf, virtual_cpus)
     except RuntimeError as err:
         raise UsageError(f"devices cannot be changed once TensorFlow computes: {err}") from err
     details = [tf.config.experimental.get_device_details(gpu) for gpu in chosen]
     capabilities = [detail["compute_capability"] for detail in details if "compute_capability" in detail]
     with _without_log_lines():
+        # TensorFlow wants it made before anything is computed
+        strategy = _meet(tf, cluster, bool(chosen)) if cluster is not None else None
         (tf.ones(1) + 1).numpy()  # makes the context: no device can be chosen from here on
+    logical = tf.config.list_logical_devices("GPU" if chosen else "CPU")
     threads = tf.config.threading.get_intra_op_parallelism_threads() or len(_affinity())
     _prepared[key] = Devices(
         gpus=tuple(str(detail.get("device_name", gpu.name)) for detail, gpu in zip(details, chosen)),
         capability=min(capabilities) if len(capabilities) == len(chosen) > 0 else None,
         threads=threads,
+        logical=tuple(device.name for device in logical),
+        strategy=strategy,
     )
     return _prepared[key]
+
+
+def _split_cpu(tf, count: int | None) -> None:
+    """Make one CPU appear as several devices, if that is asked for."""
+    text = os.environ.get(VIRTUAL_CPUS, "").strip() or "1"
+    if count is None and not text.isdecimal():
+        raise UsageError(f"{VIRTUAL_CPUS}={text}: give a number of devices")
+    count = int(text) if count is None else count
+    if count > 1:
+        cpu = tf.config.list_physical_devices("CPU")[0]
+        parts = [tf.config.LogicalDeviceConfiguration() for _ in range(count)]
+        tf.config.set_logical_device_configuration(cpu, parts)
+
+
+def _meet(tf, cluster: Cluster, on_gpu: bool) -> Any:
+    """The strategy of several machines; waits until all of them are there.
+
+    Raises:
+        SwapError: They did not come, or the own port is taken.
+    """
+    ways = tf.distribute.experimental.CommunicationImplementation
+    options = tf.distribute.experimental.CommunicationOptions(
+        implementation=ways.AUTO if on_gpu else ways.RING  # NCCL, where it is built in
+    )
+    resolver = tf.distribute.cluster_resolver.SimpleClusterResolver(
+        tf.train.ClusterSpec({"worker": list(cluster.workers)}),
+        task_type="worker",
+        task_id=cluster.index,
+        rpc_layer="grpc",
+    )
+    try:
+        with _default_interrupt():
+            return tf.distribute.MultiWorkerMirroredStrategy(resolver, options)
+    except (tf.errors.OpError, RuntimeError) as err:
+        reason = str(err).strip().splitlines()[0] if str(err).strip() else type(err).__name__
+        own = cluster.workers[cluster.index]
+        raise SwapError(
+            f"the workers did not come together ({reason}); start all of {', '.join(cluster.workers)} within "
+            f"a few minutes, let them reach each other, and see that {own} is this machine and a free port"
+        ) from err
+
+
+@contextlib.contextmanager
+def _default_interrupt() -> Iterator[None]:
+    """Ctrl-C ends the process at once in this block: a wait inside TensorFlow never gets back to Python."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    previous = signal.signal(signal.SIGINT, signal.SIG_DFL)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, previous)
 
 
 @contextlib.contextmanager

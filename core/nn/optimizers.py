@@ -1,7 +1,9 @@
 """Optimizers: float32 slots, element-wise learning-rate dropout, one XLA-compiled update of all weights.
 
 Only the update is compiled by XLA: it fuses dozens of passes over the weights into one, while XLA's
-convolutions on a CPU are slower than oneDNN's (platform notes, section 3).
+convolutions on a CPU are slower than oneDNN's (platform notes, section 3). On one device the compiled function
+assigns the weights itself. Where several devices hold copies, XLA cannot reach them from inside: it maps
+values to values there, and each device assigns its own copies.
 """
 
 from __future__ import annotations
@@ -12,6 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 import tensorflow as tf
 
+from core.nn.distribution import SINGLE, Distribution
 from core.nn.state import STEPS, check_state
 
 
@@ -64,6 +67,7 @@ class Optimizer:
         jit: bool,
         slow: Collection[str] = (),
         decayed: Collection[str] = (),
+        distribution: Distribution = SINGLE,
     ) -> None:
         """
         Args:
@@ -73,6 +77,7 @@ class Optimizer:
             jit: Compile the update with XLA.
             slow: Paths of the weights whose rate has the factor `slow` of `apply`.
             decayed: Paths of the weights that `decay` of `apply` pulls towards zero.
+            distribution: In whose scope the weights were made, and this is called.
         """
         self.weights, self.spec, self.seed = dict(weights), spec, seed
         self.slow, self.decayed = frozenset(slow), frozenset(decayed)
@@ -82,7 +87,9 @@ class Optimizer:
             for path, weight in self.weights.items()
         }
         self.steps = tf.Variable(0, dtype=tf.int64, trainable=False)
-        self._update = tf.function(self._update_all, jit_compile=jit)
+        self._distribution = distribution
+        one_device = distribution.replicas == 1
+        self._update = tf.function(self._update_all if one_device else self._updated, jit_compile=jit)
 
     def apply(
         self,
@@ -107,32 +114,60 @@ class Optimizer:
                 at: 1 / N measures a sum over N samples by its mean.
         """
         factors = (tf.convert_to_tensor(factor, tf.float32) for factor in (slow, decay, clip_unit))
-        self._update(gradients, rate, keep, *factors)
+        if self._distribution.replicas == 1:
+            self._update(gradients, rate, keep, *factors)
+            return
+        variables = self._variables(gradients)
+        own = {key: self._distribution.local(variable) for key, variable in variables.items()}
+        values = {key: variable.read_value() for key, variable in own.items()}
+        for key, value in self._update(values, gradients, rate, keep, *factors).items():
+            own[key].assign(value)
 
-    def _update_all(
+    def _variables(self, gradients: list[tf.Tensor | None]) -> dict[str, tf.Variable]:
+        """What an update changes, by the keys of a state; the weights by their paths."""
+        moving = [path for path, gradient in zip(self.weights, gradients) if gradient is not None]
+        slots = [f"{slot}/{path}" for slot in self.spec.slots for path in moving]
+        return {
+            STEPS: self.steps,
+            **{path: self.weights[path] for path in moving},
+            **{key: self.slots[key] for key in slots},
+        }
+
+    def _update_all(self, gradients: list[tf.Tensor | None], *args: tf.Tensor | None) -> None:
+        variables = self._variables(gradients)
+        for key, value in self._updated(variables, gradients, *args).items():
+            variables[key].assign(value)
+
+    def _updated(
         self,
+        values: Mapping[str, tf.Tensor | tf.Variable],
         gradients: list[tf.Tensor | None],
         rate: tf.Tensor,
         keep: tf.Tensor | None,
         slow: tf.Tensor,
         decay: tf.Tensor,
         clip_unit: tf.Tensor,
-    ) -> None:
-        step = self.steps + 1
-        self.steps.assign(step)
+    ) -> dict[str, tf.Tensor]:
+        """What everything in `values` (see `_variables`) is after one update; changes nothing itself."""
+        step = values[STEPS] + 1
+        found = {STEPS: step}
         shrink = self._clip_factor(gradients, clip_unit)
-        correct1, correct2 = self._corrections(tf.cast(step, tf.float32))
-        for number, ((path, weight), gradient) in enumerate(zip(self.weights.items(), gradients)):
+        corrections = self._corrections(tf.cast(step, tf.float32))
+        for number, (path, gradient) in enumerate(zip(self.weights, gradients)):
             if gradient is None:
                 continue
             gradient = tf.cast(gradient, tf.float32)
             gradient = gradient if shrink is None else gradient * shrink
-            change = self._change(path, gradient, correct1, correct2)
+            slots = [values[f"{slot}/{path}"] for slot in self.spec.slots]
+            change, *slots = self._change(gradient, slots, *corrections)
+            found |= {f"{slot}/{path}": value for slot, value in zip(self.spec.slots, slots)}
+            weight = values[path]
             if path in self.decayed:
                 change += decay * weight
             if keep is not None:
                 change *= keep_mask(tuple(weight.shape), keep, self._key(step, number))
-            weight.assign_sub((rate * slow if path in self.slow else rate) * change)
+            found[path] = weight - (rate * slow if path in self.slow else rate) * change
+        return found
 
     def _clip_factor(self, gradients: list[tf.Tensor | None], unit: tf.Tensor) -> tf.Tensor | None:
         """What all gradients are multiplied by to keep their norm within the limit; `None` without one."""
@@ -148,17 +183,16 @@ class Optimizer:
             return 1.0, 1.0
         return 1.0 / (1.0 - self.spec.beta1**step), 1.0 / (1.0 - self.spec.beta2**step)
 
-    def _change(self, path: str, gradient: tf.Tensor, correct1, correct2) -> tf.Tensor:
-        spec, slots = self.spec, self.slots
+    def _change(self, gradient: tf.Tensor, slots: list, correct1, correct2) -> tuple[tf.Tensor, ...]:
+        """What the rate is to be multiplied by, and the new slots of one weight, in the order of the spec."""
+        spec = self.spec
         if spec.kind == "rmsprop":
-            square = slots[f"acc/{path}"]
-            square.assign(spec.beta2 * square + (1.0 - spec.beta2) * tf.square(gradient))
-            return gradient / (tf.sqrt(square * correct2) + spec.eps)
-        mean, square = slots[f"m/{path}"], slots[f"v/{path}"]
-        mean.assign(spec.beta1 * mean + (1.0 - spec.beta1) * gradient)
+            square = spec.beta2 * slots[0] + (1.0 - spec.beta2) * tf.square(gradient)
+            return gradient / (tf.sqrt(square * correct2) + spec.eps), square
+        mean = spec.beta1 * slots[0] + (1.0 - spec.beta1) * gradient
         surprise = gradient - mean if spec.kind == "adabelief" else gradient
-        square.assign(spec.beta2 * square + (1.0 - spec.beta2) * tf.square(surprise))
-        return (mean * correct1) / (tf.sqrt(square * correct2) + spec.eps)
+        square = spec.beta2 * slots[1] + (1.0 - spec.beta2) * tf.square(surprise)
+        return (mean * correct1) / (tf.sqrt(square * correct2) + spec.eps), mean, square
 
     def _key(self, step: tf.Tensor, number: int) -> tf.Tensor:
         """The mask's key for one weight in one step."""
@@ -200,7 +234,8 @@ class LossScale:
 
     START, PATIENCE = 2.0**12, 1000
 
-    def __init__(self) -> None:
+    def __init__(self, distribution: Distribution = SINGLE) -> None:
+        self._distribution = distribution
         self.scale = tf.Variable(self.START, dtype=tf.float32, trainable=False)
         self.good = tf.Variable(0, dtype=tf.int64, trainable=False)
 
@@ -214,8 +249,9 @@ class LossScale:
         good = tf.where(finite, self.good + 1, tf.zeros_like(self.good))
         grow = good >= self.PATIENCE
         factor = tf.where(finite, tf.where(grow, 2.0, 1.0), 0.5)
-        self.scale.assign(tf.clip_by_value(self.scale * factor, 1.0, 2.0**16))
-        self.good.assign(tf.where(grow, tf.zeros_like(good), good))
+        local = self._distribution.local
+        local(self.scale).assign(tf.clip_by_value(self.scale * factor, 1.0, 2.0**16))
+        local(self.good).assign(tf.where(grow, tf.zeros_like(good), good))
 
 
 def assign_strictly(
