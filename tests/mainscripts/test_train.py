@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -266,3 +267,23 @@ def test_a_full_disk_leaves_the_old_model_and_ends_with_a_word(drawn_faces, tmp_
     finally:
         time.sleep(0.2)
         subprocess.run(["umount", str(disk)], check=False)
+
+
+@pytest.mark.slow
+def test_an_unattended_run_does_what_its_file_says(drawn_faces, tmp_path):
+    config = tmp_path / "night.json"
+    config.write_text(json.dumps({
+        "model": "Quick96",
+        "model-dir": str(tmp_path / "model"),
+        "training-data-src-dir": str(drawn_faces["src"]),
+        "training-data-dst-dir": str(drawn_faces["dst"]),
+        "cpu-only": True, "no-prompt": True, "screen": "none", "target-iter": 3,
+        "options": {"batch_size": 1, "recipe": "dfl"},
+        "execute-program": [[0.001, "print('beside'); raise SystemExit(3)"]],
+    }))  # fmt: skip
+    done = run(["train", "--config", str(config), "--option", "batch_size=2"])
+    assert done.returncode == 0, done.stderr
+    assert "failed with exit code 3; the training goes on" in done.stdout and ": beside" in done.stdout
+    options = CheckpointStore(tmp_path / "model", "new", "Quick96").read_options()
+    assert (options["batch_size"], options["recipe"]) == (2, "dfl")
+    assert not (tmp_path / "model" / "Quick96_default_options.json").exists()  # nobody answered anything
