@@ -236,3 +236,20 @@ def test_help_and_config_load_no_tensorflow(tmp_path):
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=30)
     assert done.returncode == 0 and "a: the folder of source faces does not exist" in done.stderr
+
+
+def test_a_silent_start_asks_nothing_but_may_be_overridden(drawn_faces, tmp_path, monkeypatch):
+    from mainscripts import train
+
+    reached, waited = [], []
+    monkeypatch.setattr("builtins.input", lambda *_: pytest.fail("asked"))
+    monkeypatch.setattr(choice, "list_gpus", lambda: ["RTX one"])
+    monkeypatch.setattr(train, "_train", lambda *given: reached.append(given[2]) or 0)
+    monkeypatch.setattr(Prompter, "pressed_enter_within", lambda self, *_: waited.append(self.interactive))
+    words = ["train", "--model", "Quick96", "--model-dir", str(tmp_path), "--silent-start"]
+    for side in ("src", "dst"):
+        words += [f"--training-data-{side}-dir", str(drawn_faces[side])]
+    assert main.main(words) == 0 and reached[0].is_new and not waited
+    monkeypatch.setattr(models, "model_exists", lambda *_: True)
+    monkeypatch.setattr(models, "saved_options", lambda *_: models.options_class("Quick96")(batch_size=7))
+    assert main.main(words) == 0 and reached[1].options.batch_size == 7 and waited == [True]
