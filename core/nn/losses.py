@@ -116,8 +116,8 @@ def squared_error(a: tf.Tensor, b: tf.Tensor) -> tf.Tensor:
 
 def sigmoid_cross_entropy(label: float, logits: tf.Tensor) -> tf.Tensor:
     """Mean cross-entropy between one `label`, 0 or 1, for the whole map and `logits` (N, H, W, C); (N,)."""
-    logits = tf.cast(logits, tf.float32)
-    terms = tf.nn.sigmoid_cross_entropy_with_logits(tf.fill(tf.shape(logits), float(label)), logits)
+    # One operation for labels 0 and 1: TensorFlow's own function uses the logits in four places.
+    terms = tf.math.softplus((1.0 - 2.0 * label) * tf.cast(logits, tf.float32))
     return tf.reduce_mean(terms, axis=(1, 2, 3))
 
 
