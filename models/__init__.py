@@ -96,15 +96,20 @@ def saved_options(model_dir: Path | str, name: str, kind: str) -> ModelOptions:
 
 
 def create_model(
-    kind: str, options: ModelOptions | None = None, name: str = "new", precision: str | None = None
+    kind: str,
+    options: ModelOptions | None = None,
+    name: str = "new",
+    precision: str | None = None,
+    training: bool = True,
 ) -> Model:
     """A model with fresh weights, drawn from `options.seed`.
 
     Args:
         precision: Overrides the option of this name.
+        training: Use all devices that were chosen; else, to merge with, the first.
 
     Raises:
-        UsageError: There is no such kind.
+        UsageError: There is no such kind, or the devices cannot share the batch equally.
     """
     _, _, module, class_name = _entry(kind)
     options = options or options_class(kind)()
@@ -113,12 +118,18 @@ def create_model(
 
     in_use = devices.prepare()
 
-    from core.nn.distribution import choose_distribution
-    from core.nn.precision import choose
+    from core.nn.distribution import SINGLE, choose_distribution
+    from core.nn.precision import agreed, choose
 
-    chosen = choose(precision or options.precision, in_use)
+    distribution = choose_distribution(in_use) if training else SINGLE
+    if training:
+        distribution.check_batch(options.batch_size)
+    chosen = agreed(choose(precision or options.precision, in_use), distribution)
     model_class = getattr(importlib.import_module(module), class_name)
-    return model_class(name, options, chosen, choose_distribution(in_use))
+    model = model_class(name, options, chosen, distribution)
+    if options.xla == "step" and distribution.replicas > 1:
+        model.notes.append("xla=step is for one device; of several, XLA compiles the update alone")
+    return model
 
 
 def load_model(
@@ -148,7 +159,7 @@ def load_model(
     if store.exists():
         saved = store.load_latest(training)
         used, unknown = _checked_options(kind, saved.options, saved.source)
-        model = create_model(kind, _settled(used, options), name, precision)
+        model = create_model(kind, _settled(used, options), name, precision, training)
     else:
         model, saved, used, unknown = _load_dfl(model_dir, name, kind, precision, options, training)
     model.notes += saved.notes
@@ -177,7 +188,7 @@ def _load_dfl(
         raise CheckpointError(f"{model_dir}: no {kind} model named {name!r}{known}")
     saved = read_dfl_state(model_dir, name, kind)["options"]
     used, unknown, notes = _dfl_options(kind, saved, dfl_prefix(model_dir, name, kind))
-    model = create_model(kind, _settled(used, options), name, precision)
+    model = create_model(kind, _settled(used, options), name, precision, training)
     model.notes += notes
     return model, load_dfl_checkpoint(model_dir, name, kind, model.weight_shapes(), training), used, unknown
 

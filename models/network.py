@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import abc
 import zlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -63,6 +63,7 @@ class NetworkModel(Model):
         self.variables = self.variables_of(self.parts)
         self._optimizers: dict[str, Optimizer] = {}  # made when first needed: merging needs none
         self._scale: LossScale | None = None
+        self._share: Callable[[], None] | None = None
         self._train = distribution.compile(self._train_graph, jit=options.xla == "step")
         self._kept_weights: dict[str, np.ndarray] = {}  # of optional parts that are not in use now
         self._kept_state: dict[str, np.ndarray] = {}
@@ -220,6 +221,17 @@ class NetworkModel(Model):
     def _clip_unit(self) -> float:
         """What a gradient's norm is multiplied by before it is compared with the limit of the recipe."""
         return 1.0 if self.recipe.clips_sum else 1.0 / self.options.batch_size
+
+    def share(self) -> None:
+        """Make weights and optimizers on all machines those of the chief; every one must call it."""
+        if self._share is None:
+            variables = list(self.variables.values())
+            for optimizer in self.optimizers.values():
+                variables += [*optimizer.slots.values(), optimizer.steps]
+            if self._scale is not None:
+                variables += [self._scale.scale, self._scale.good]
+            self._share = self.distribution.sharing(variables)
+        self._share()
 
     # Use
 

@@ -1,9 +1,9 @@
 """Optimizers: float32 slots, element-wise learning-rate dropout, one XLA-compiled update of all weights.
 
 Only the update is compiled by XLA: it fuses dozens of passes over the weights into one, while XLA's
-convolutions on a CPU are slower than oneDNN's (platform notes, section 3). On one device the compiled function
-assigns the weights itself. Where several devices hold copies, XLA cannot reach them from inside: it maps
-values to values there, and each device assigns its own copies.
+convolutions on a CPU are slower than oneDNN's (platform notes, section 3). On one device the compiled
+function assigns the weights itself. Where several devices hold copies, XLA cannot reach them from inside: it
+maps values to values there, and each device assigns its own copies.
 """
 
 from __future__ import annotations

@@ -9,6 +9,7 @@ import tensorflow as tf
 
 from core.errors import UsageError
 from core.nn.devices import Devices
+from core.nn.distribution import Distribution
 
 CHOICES = ("auto", "float32", "bfloat16", "float16")
 POLICIES = {"float32": "float32", "bfloat16": "mixed_bfloat16", "float16": "mixed_float16"}
@@ -56,6 +57,14 @@ def choose(wanted: str, devices: Devices) -> Precision:
     timed = f"convolution gradients take {half * 1000:.1f} ms in bfloat16, {single * 1000:.1f} ms in float32"
     policy = "mixed_bfloat16" if half * PROBE_WORTH < single else "float32"
     return Precision(policy, f"probed: {timed}")
+
+
+def agreed(precision: Precision, distribution: Distribution) -> Precision:
+    """What all machines of a training compute in: the chief's choice."""
+    names = list(POLICIES)
+    own = names.index(precision.compute)
+    chosen = int(distribution.exchange([own])[0, 0])
+    return precision if chosen == own else Precision(POLICIES[names[chosen]], "as worker 0")
 
 
 def _for_gpu(devices: Devices) -> Precision:
