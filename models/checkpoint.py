@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import hashlib
 import itertools
 import json
 import os
@@ -31,7 +30,7 @@ import numpy as np
 
 from core.errors import CheckpointError
 from core.storage import sync_directory
-from models.tensor_file import Arrays, decode_tensors, write_tensors
+from models.tensor_file import Arrays, fingerprint, read_tensors, write_tensors
 
 if TYPE_CHECKING:
     from models.base import Model
@@ -311,15 +310,14 @@ def _read_tensors(path: Path, record: Any) -> dict[str, np.ndarray]:
     if not isinstance(record, dict):
         raise _Damaged(f"{path.name} is not listed in {STATE}")
     try:
-        data = path.read_bytes()
+        size, digest = fingerprint(path)
+        if size != record.get("bytes"):
+            raise _Damaged(f"{path.name} has {size} bytes instead of {record.get('bytes')}")
+        if digest != record.get("sha256"):
+            raise _Damaged(f"{path.name} does not match its checksum")
+        return read_tensors(path)
     except OSError as err:
         raise _Damaged(f"{path.name} cannot be read: {err.strerror}") from err
-    if len(data) != record.get("bytes"):
-        raise _Damaged(f"{path.name} has {len(data)} bytes instead of {record.get('bytes')}")
-    if hashlib.sha256(data).hexdigest() != record.get("sha256"):
-        raise _Damaged(f"{path.name} does not match its checksum")
-    try:
-        return decode_tensors(data, path.name)
     except CheckpointError as err:
         raise _Damaged(str(err)) from err
 

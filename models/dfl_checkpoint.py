@@ -39,6 +39,7 @@ from models.dfl_layout import (
     part_of,
     weight_file,
 )
+from models.tensor_file import is_finite
 
 __all__ = [
     "dfl_model_exists",
@@ -171,7 +172,7 @@ def _read_part(path: Path, part: str) -> State:
     strange = [key for key in record if not isinstance(key, str) or not key.endswith(":0")]
     if strange:
         raise CheckpointError(f"{path}: {strange[0]!r} is no name of a weight")
-    return {f"{part}/{key[:-2]}": _array(value, path) for key, value in record.items()}
+    return {f"{part}/{key[:-2]}": _array(key, value, path) for key, value in record.items()}
 
 
 def _read_main_optimizer(prefix: Path, kind: str, shapes: Shapes) -> tuple[State, list[str]]:
@@ -231,7 +232,7 @@ def _read_optimizer(path: Path) -> tuple[np.ndarray, State]:
         match = SLOT_KEY.fullmatch(key) if isinstance(key, str) else None
         if match is None:
             raise CheckpointError(f"{path}: {key!r} is no name of an optimizer's slot")
-        slots[f"{SLOTS[match[1]]}/{match[2]}"] = _array(value, path)
+        slots[f"{SLOTS[match[1]]}/{match[2]}"] = _array(key, value, path)
     return np.asarray(steps, np.int64), slots
 
 
@@ -269,12 +270,18 @@ def _read_pickle(path: Path, structure: int | None = STRUCTURE) -> dict[Any, Any
     return record
 
 
-def _array(value: Any, path: Path) -> np.ndarray:
+def _array(name: str, value: Any, path: Path) -> np.ndarray:
     """Float32, C order; half precision is widened. Scalars are DeepFaceLab's arrays without axes."""
     if not isinstance(value, (np.ndarray, np.floating)) or value.dtype.kind != "f":
-        raise CheckpointError(f"{path}: holds {type(value).__name__} where an array of floats belongs")
-    with np.errstate(over="ignore"):
-        return np.asarray(value, np.float32, order="C")
+        raise CheckpointError(f"{path}: {name!r} is {type(value).__name__}, not an array of floats")
+    with np.errstate(over="ignore", invalid="ignore"):
+        array = np.asarray(value, np.float32, order="C")
+    if not is_finite(array):
+        raise CheckpointError(
+            f"{path}: {name!r} holds values that are not numbers: the training has collapsed; take a backup "
+            "from before"
+        )
+    return array
 
 
 def _plain(value: Any) -> Any:

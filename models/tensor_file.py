@@ -25,6 +25,7 @@ from core.errors import CheckpointError
 
 NAMES = {"float32": "F32", "float64": "F64", "float16": "F16", "int64": "I64", "int32": "I32", "uint8": "U8"}
 ALIGNMENT = 8
+BLOCK = 1 << 20  # bytes
 
 
 @dataclass(frozen=True)
@@ -104,19 +105,29 @@ def is_finite(array: np.ndarray) -> bool:
         return bool(np.isfinite(array.sum()) or np.isfinite(array).all())  # a sum may overflow
 
 
-def decode_tensors(data: bytes, source: str) -> dict[str, np.ndarray]:
-    """Arrays by name from a file's bytes.
+def fingerprint(path: Path) -> tuple[int, str]:
+    """A file's length in bytes and its SHA-256 in hexadecimal, without holding it in memory."""
+    digest, size, block = hashlib.sha256(), 0, bytearray(BLOCK)
+    with path.open("rb", buffering=0) as file:
+        while count := file.readinto(block):
+            digest.update(memoryview(block)[:count])
+            size += count
+    return size, digest.hexdigest()
+
+
+def read_tensors(path: Path) -> dict[str, np.ndarray]:
+    """Arrays by name from a file, which is never in memory beside them.
 
     Raises:
-        CheckpointError: The bytes are no safetensors file.
+        CheckpointError: It is no safetensors file.
     """
     from safetensors import SafetensorError
-    from safetensors.numpy import load
+    from safetensors.numpy import load_file
 
     try:
-        return load(data)
+        return load_file(path)
     except (SafetensorError, KeyError, ValueError) as err:
-        raise CheckpointError(f"{source}: not a safetensors file ({err})") from err
+        raise CheckpointError(f"{path.name}: not a safetensors file ({err})") from err
 
 
 def _bytes_of(array: np.ndarray) -> memoryview:

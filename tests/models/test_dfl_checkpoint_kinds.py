@@ -153,6 +153,14 @@ def test_half_precision_and_axes_of_length_one(write_dfl_model, tmp_path):
     assert weights["decoder_src/out_convm/bias"].shape == (1,)
 
 
+def test_a_collapsed_model_is_refused(write_dfl_model, tmp_path):
+    record = dict(write_dfl_model(tmp_path, "SAEHD")["decoder_src.npy"])
+    record["out_conv/bias:0"] = np.array([0, np.nan, 0], np.float32)
+    (tmp_path / "old_SAEHD_decoder_src.npy").write_bytes(safe_pickle.dumps(record))
+    with pytest.raises(CheckpointError, match="'out_conv/bias:0' holds values that are not numbers"):
+        load_dfl_checkpoint(tmp_path, "old", "SAEHD", SHAPES["df-ud"])
+
+
 TINY = {"encoder/conv1/weight": (2, 3), "encoder/conv1/bias": (3,)}
 
 

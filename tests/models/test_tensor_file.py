@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from core.errors import CheckpointError
-from models.tensor_file import Deferred, NotFinite, decode_tensors, write_tensors
+from models.tensor_file import Deferred, NotFinite, fingerprint, read_tensors, write_tensors
 
 ARRAYS = hnp.arrays(
     st.sampled_from([np.float32, np.float16, np.int64, np.uint8]),
@@ -25,8 +25,8 @@ def test_round_trip(tmp_path_factory, tensors):
     path = tmp_path_factory.mktemp("tensors") / "file"
     size, digest = write_tensors(path, tensors)
     data = path.read_bytes()
-    assert (size, digest) == (len(data), hashlib.sha256(data).hexdigest())
-    found = decode_tensors(data, "file")
+    assert (size, digest) == (len(data), hashlib.sha256(data).hexdigest()) == fingerprint(path)
+    found = read_tensors(path)
     assert set(found) == set(tensors)
     for name, array in tensors.items():
         assert found[name].dtype == array.dtype
@@ -37,15 +37,16 @@ def test_arrays_of_any_memory_order_are_written_right(tmp_path):
     base = np.arange(24, dtype=np.float32).reshape(4, 6)
     tensors = {"transposed": base.T, "fortran": np.asfortranarray(base), "strided": base[::2, ::3]}
     write_tensors(tmp_path / "file", tensors)
-    found = decode_tensors((tmp_path / "file").read_bytes(), "file")
+    found = read_tensors(tmp_path / "file")
     for name, array in tensors.items():
         np.testing.assert_array_equal(found[name], array)
 
 
 @pytest.mark.parametrize("data", [b"", b"\0" * 20, b"\xff" * 64])
-def test_other_bytes_are_refused(data):
+def test_other_bytes_are_refused(tmp_path, data):
+    (tmp_path / "file").write_bytes(data)
     with pytest.raises(CheckpointError):
-        decode_tensors(data, "file")
+        read_tensors(tmp_path / "file")
 
 
 def test_deferred_arrays_are_fetched_one_after_another(tmp_path):
@@ -61,7 +62,7 @@ def test_deferred_arrays_are_fetched_one_after_another(tmp_path):
     tensors = {"b": deferred("b"), "a": deferred("a")}
     assert write_tensors(tmp_path / "late", tensors)[0] == (tmp_path / "late").stat().st_size
     assert asked == ["a", "b"]
-    found = decode_tensors((tmp_path / "late").read_bytes(), "late")
+    found = read_tensors(tmp_path / "late")
     assert {name: array[0, 0] for name, array in found.items()} == {"a": 1.0, "b": 2.0}
 
 
