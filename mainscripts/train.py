@@ -18,6 +18,7 @@ from mainscripts.training_arguments import (
 
 if TYPE_CHECKING:
     from core.interact.prompts import Prompter
+    from core.nn.cluster import Cluster
     from mainscripts.training_choice import Choice
     from mainscripts.training_console import Console
     from mainscripts.training_programs import ProgramSpec
@@ -37,6 +38,7 @@ FACES_OF = {
 def run(args: argparse.Namespace) -> int:
     """Ask, load, train; see `mainscripts.training_loop.Trainer.run` for the exit code."""
     from core.interact.prompts import Prompter, get_prompter
+    from core.nn.cluster import find_cluster
     from core.paths import require_writable_folder
     from core.storage import remove_leavings
     from mainscripts import training_choice as choice
@@ -47,6 +49,7 @@ def run(args: argparse.Namespace) -> int:
     for side, folder in folders.items():
         choice.require_faces(folder, *FACES_OF.get(side, (f"the folder of {side}'s faces", "step 4")))
     programs = parse_programs(args.execute_program)
+    cluster = find_cluster(args.workers, args.worker_index)
     model_dir = require_writable_folder(args.model_dir, "the model folder")
     remove_leavings(model_dir)
     prompter = get_prompter(args)
@@ -59,7 +62,10 @@ def run(args: argparse.Namespace) -> int:
     if args.pretrained_model_dir is not None and chosen.is_new:
         choice.require_folder(args.pretrained_model_dir, "the folder of pretrained weights")
     cpu_only, gpus = choice.choose_devices(quiet, args.cpu_only, args.force_gpu_idxs)
-    return _train(args, quiet, chosen, model_dir, folders, programs, cpu_only, gpus)
+    from mainscripts.training_team import lost_workers_told
+
+    with lost_workers_told(cluster):
+        return _train(args, quiet, chosen, model_dir, folders, programs, (cpu_only, gpus, cluster))
 
 
 def _train(
@@ -69,38 +75,45 @@ def _train(
     model_dir: Path,
     folders: dict[str, Path],
     programs: list[ProgramSpec],
-    cpu_only: bool,
-    gpus: list[int] | None,
+    where: tuple[bool, list[int] | None, Cluster | None],
 ) -> int:
     """Everything after the questions."""
     from core.interact.screen import open_screen
     from core.system import lower_priority
     from mainscripts.training_console import Console
-    from mainscripts.training_loop import FAILED, Plan, Trainer, explain_memory_error
+    from mainscripts.training_loop import FAILED, Plan, explain_memory_error
     from mainscripts.training_programs import Programs
+    from mainscripts.training_team import QuietConsole, check_agreement, common_facts, trainer_class
     from models import CheckpointStore
 
-    console = Console()
+    cluster = where[2]
+    is_chief = cluster is None or cluster.is_chief
+    console = Console() if is_chief else QuietConsole()
     _log_to(console)
     lower_priority()
     facesets = _open_facesets(folders, console)
     store = CheckpointStore(model_dir, chosen.name, args.model)
-    store.check_writable()
-    model = _make_model(args, chosen, store, cpu_only, gpus)
+    if is_chief:
+        store.check_writable()
+    model = _make_model(args, chosen, store, where, console)
     _say_notes(console, args, chosen, model)
     prefix = model_dir / f"{chosen.name}_{args.model}"
-    _summarise(console, model, prefix, facesets)
+    if is_chief:
+        _summarise(console, model, prefix, facesets)
     screen = open_screen(
-        "none" if args.no_preview else args.screen, f"Training {prefix.name}", say=console.say
+        "none" if args.no_preview or not is_chief else args.screen,
+        f"Training {prefix.name}",
+        say=console.say,
     )
     plan = Plan(
         prefix=prefix,
         target=args.target_iter or model.options.target_iter,
-        view_result=prompter.interactive,
+        view_result=prompter.interactive and cluster is None,
     )
-    console.say(_starting_line(model, plan.target))
+    check_agreement(model.distribution, common_facts(model, facesets, plan.target))
+    console.say(_starting_line(model, plan.target, cluster))
     try:
-        trainer = Trainer(
+        trainer = trainer_class(model)(
             model, store, facesets, plan, console, screen, programs=Programs(programs, console.say)
         )
         code = trainer.run()
@@ -138,14 +151,26 @@ def _scan_progress(console: Console, side: str) -> Callable[[int, int], None]:
 
 
 def _make_model(
-    args: argparse.Namespace, chosen: Choice, store: CheckpointStore, cpu_only: bool, gpus: list[int] | None
+    args: argparse.Namespace,
+    chosen: Choice,
+    store: CheckpointStore,
+    where: tuple[bool, list[int] | None, Cluster | None],
+    console: Console,
 ) -> Model:
     """A new model (with pretrained weights where asked for) or the saved one; loads TensorFlow."""
     from core.nn import devices
 
-    in_use = devices.prepare(cpu_only, gpus)
+    if where[2] is not None:
+        console.say(f"Waiting for all of the workers {', '.join(where[2].workers)}.")
+    in_use = devices.prepare(*where)
     import models
+    from core.nn.distribution import choose_distribution
     from mainscripts.training_start import load_pretrained, machine_name, settled_precision
+    from mainscripts.training_team import check_agreement
+
+    options = {name: str(value) for name, value in chosen.options.to_json().items()}
+    facts = {"whether the model is new": str(chosen.is_new), **options}
+    check_agreement(choose_distribution(in_use), facts)  # machines that build different models would hang
 
     if chosen.is_new:
         model = models.create_model(args.model, chosen.options, chosen.name)
@@ -195,7 +220,12 @@ def _summarise(console: Console, model: Model, prefix: Path, facesets: dict[str,
         console.say(f"{prefix.name}_summary.txt cannot be written: {err.strerror}")
 
 
-def _starting_line(model: Model, target: int) -> str:
+def _starting_line(model: Model, target: int, cluster: Cluster | None) -> str:
+    if cluster is not None and not cluster.is_chief:
+        return (
+            f"Worker {cluster.index} trains along from iteration {model.iteration}; worker 0 saves and "
+            "shows. Ctrl-C, anywhere, saves and ends all."
+        )
     if model.iteration == 0:
         first = "First iteration: if the program ends here, batch_size is too large for the memory. "
     else:

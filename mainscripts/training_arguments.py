@@ -62,7 +62,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--no-preview", action="store_true", help="no window; the same as --screen none")
     parser.add_argument("--force-model-name", metavar="NAME", help="train this model without asking which")
     parser.add_argument("--cpu-only", action="store_true", help="leave the GPUs alone")
-    parser.add_argument("--force-gpu-idxs", metavar="N[,N]", help="the GPUs to use, without asking")
+    parser.add_argument(
+        "--force-gpu-idxs", metavar="N[,N]",
+        help="the GPUs to use, without asking; several take an equal share of the batch each",
+    )  # fmt: skip
+    parser.add_argument(
+        "--workers", metavar="HOST:PORT,HOST:PORT",
+        help="train on several machines: a free port of each, the same list everywhere; the first one saves",
+    )  # fmt: skip
+    parser.add_argument(
+        "--worker-index", type=int, metavar="N",
+        help="which of --workers this machine is, from 0; TF_CONFIG in place of both is understood, too",
+    )  # fmt: skip
     parser.add_argument(
         "--silent-start", action="store_true",
         help="the newest model and the best device, unasked; a new model takes the default of every option",

@@ -60,9 +60,9 @@ class Trainer:
         self.guard = CollapseGuard()
         self.attempt = _rollbacks_before(model)
         self.batches = Batches(model, facesets, self.attempt)
-        self.history = HistoryFile(_beside(plan.prefix, "_history.csv"), model.iteration)
+        self.history = self._open_history()
         self.averages = Averages()
-        self.preview = PreviewWriter(model, plan.prefix, screen, console.say)
+        self.preview = self._open_preview()
         self.quit = False
         self.failure: CheckpointError | None = None  # why the last save failed
         self._saved_at = model.iteration  # the iteration of the last save
@@ -73,6 +73,12 @@ class Trainer:
         self._row: Row | None = None
         self._first_batch: dict[str, np.ndarray] | None = None
         self._is_sound = True  # nothing speaks against saving
+
+    def _open_history(self) -> HistoryFile:
+        return HistoryFile(_beside(self.plan.prefix, "_history.csv"), self.model.iteration)
+
+    def _open_preview(self) -> PreviewWriter:
+        return PreviewWriter(self.model, self.plan.prefix, self.screen, self.console.say)
 
     def run(self) -> int:
         """Train to the end.
