@@ -153,11 +153,11 @@ def test_a_full_disk_leaves_the_old_model(store, monkeypatch):
     store.save(model(1))
     real = checkpoint.write_tensors
 
-    def fill(path, tensors):
+    def fill(path, tensors, **how):
         if path.name == "optimizer.safetensors":
             path.write_bytes(b"half")
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        return real(path, tensors)
+        return real(path, tensors, **how)
 
     monkeypatch.setattr(checkpoint, "write_tensors", fill)
     with pytest.raises(CheckpointError, match=r"No space left on device; free some space"):
