@@ -45,6 +45,8 @@ _PLAIN = (bool, int, float, str)  # what an option's value can be
 MODEL_KINDS: dict[str, tuple[str, str, str, str]] = {
     "Quick96": ("models.quick96_options", "Quick96Options", "models.quick96", "Quick96"),
     "SAEHD": ("models.saehd_options", "SaehdOptions", "models.saehd", "Saehd"),
+    "AMP": ("models.amp_options", "AmpOptions", "models.amp", "Amp"),
+    "Original": ("models.original_options", "OriginalOptions", "models.original", "Original"),
 }
 
 
