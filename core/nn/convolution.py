@@ -117,8 +117,8 @@ def conv_transposed_leaky(
 def add_leaky(a: tf.Tensor, b: tf.Tensor, slope: float) -> tf.Tensor:
     """Leaky ReLU of a sum, of which only the result is kept for the gradient.
 
-    With TensorFlow's own gradient, which needs the sum, Grappler's remapper fails on a convolution that the sum
-    follows, and then fuses nothing in the whole graph.
+    With TensorFlow's own gradient, which needs the sum, Grappler's remapper fails on a convolution that the
+    sum follows, and then fuses nothing in the whole graph.
     """
 
     @tf.custom_gradient

@@ -121,3 +121,27 @@ def test_half_precision_keeps_float32_weights(nets):
     assert {weight.dtype for weight in network.weights} == {"float32"}
     for name, wanted in exact(waves(1, 32)).items():
         np.testing.assert_allclose(np.float32(network(waves(1, 32))[name]), wanted, atol=3e-2)
+
+
+def test_gradients_of_both_passes_round_alike_in_every_run(nets, wide_sums):
+    import tensorflow as tf
+
+    from core.nn.losses import sigmoid_cross_entropy
+
+    network = filled(nets.build_patch_discriminator(32, 14, 8))
+    real, fake = waves(2, 32), uniform((2, 32, 32, 3), 5).astype(np.float32)
+
+    @tf.function
+    def gradients(real, fake):
+        with tf.GradientTape(persistent=True) as tape:
+            tape.watch(fake)
+            judged, fooled = network(real), network(fake)
+            wrong = [sigmoid_cross_entropy(1.0, judged[name]) for name in judged]
+            wrong += [sigmoid_cross_entropy(0.0, fooled[name]) for name in fooled]
+            praise = [sigmoid_cross_entropy(1.0, fooled[name]) for name in fooled]
+        return tape.gradient(wrong, network.trainable_variables), tape.gradient(praise, fake)
+
+    assert not wide_sums(gradients, real, fake)
+    (learnt, blame), (again, same) = gradients(real, fake), gradients(real, fake)
+    for first, second in zip([*learnt, blame], [*again, same]):
+        np.testing.assert_array_equal(first, second)
