@@ -1,0 +1,60 @@
+"""Real models on the way to DeepFaceLab and back: every network, discriminator and slot arrives."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import main
+import models
+from models.checkpoint import CheckpointStore
+from models.dfl_layout import part_of
+
+SMALL = {"resolution": 64, "ae_dims": 32, "e_dims": 16, "d_dims": 16, "d_mask_dims": 16, "batch_size": 2}
+JUDGED = {"gan_power": 0.1, "gan_patch_size": 8, "gan_dims": 4}
+CASES = {
+    "df": ("SAEHD", {"archi": "df-ud", "true_face_power": 0.01, **JUDGED}),
+    "liae": ("SAEHD", {"archi": "liae-udt", "adabelief": False, "dfl_compat": True}),
+    "AMP": ("AMP", {"inter_dims": 32, **JUDGED}),
+    "AMP as DFL": ("AMP", {"inter_dims": 32, "dfl_compat": True}),
+}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_there_and_back(tmp_path, case, capsys):
+    kind, changes = CASES[case]
+    model = models.create_model(kind, models.options_class(kind)(**SMALL, **changes), "here")
+    rng = np.random.default_rng(2)
+    state = {
+        key: np.int64(7) if value.ndim == 0 else rng.random(value.shape, np.float32)
+        for key, value in model.optimizer_state().items()
+    }
+    assert model.load_optimizer_state(state)
+    model.restore(3, np.full((3, 2), 0.5, np.float32))
+    CheckpointStore(tmp_path / "ours", "here", kind).save(model)
+    flags = ["--model-dir", str(tmp_path / "ours"), "--model", kind, "--output-dir", str(tmp_path / "dfl")]
+    assert main.main(["exportdfl", *flags, "--no-prompt"]) == 0
+    assert "left out: " in capsys.readouterr().out
+
+    back = models.load_model(tmp_path / "dfl", "here", kind)
+    assert back.iteration == 3 and back.options.dfl_compat
+    weights = back.weights()
+    assert weights.keys() == model.weights().keys()
+    for path, value in model.weights().items():
+        np.testing.assert_array_equal(weights[path], value)
+    found = back.optimizer_state()
+    for key, value in state.items():
+        if kind == "AMP" and part_of(key.partition("/")[2]) in ("inter_src", "inter_dst"):
+            continue  # DeepFaceLab has none
+        np.testing.assert_array_equal(found[key], value)
+    assert main.main(["exportdfl", *flags, "--no-prompt"]) == 1
+
+
+def test_deepfacelabs_own_saehd_goes_on_here(dfl_fixture, tmp_path):
+    fixture = dfl_fixture("saehd_df-ud_16", "fx_SAEHD_")
+    model = models.load_model(fixture.folder, "fx", "SAEHD")
+    assert model.iteration == 1 and model.options.dfl_compat and model.options.archi == "df-ud"
+    for path, value in model.weights().items():
+        np.testing.assert_array_equal(value, fixture.weights[path])
+    assert model.optimizer_state()["steps"] == 7
+    assert not any("anew" in note or "fresh" in note for note in model.notes)
