@@ -170,6 +170,7 @@ def load_model(
     model.unknown_options, model.extra_state = unknown, saved.extra
     try:
         model.load_weights(saved.weights)
+        saved.weights = {}  # gigabytes, perhaps, that the slots need now
         if saved.optimizer and not model.load_optimizer_state(saved.optimizer):
             model.notes.append("the optimizer starts anew: its saved state is another recipe's")
     except CheckpointError as err:
