@@ -20,6 +20,15 @@ def total_memory() -> int:
     return 4 << 30
 
 
+def available_memory() -> int:
+    """Bytes that programs can have without swapping, as far as the system tells; else all of the memory."""
+    with contextlib.suppress(OSError, ValueError, StopIteration):
+        with open("/proc/meminfo", encoding="ascii") as file:
+            line = next(line for line in file if line.startswith("MemAvailable:"))
+        return int(line.split()[1]) << 10
+    return total_memory()
+
+
 def lower_priority() -> None:
     """Leave the desktop responsive during long work, as DFL does; failure does not matter."""
     if os.name == "nt":

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import logging
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,24 +14,23 @@ from mainscripts.training_arguments import (
     people,
     persons_option,
 )
+from mainscripts.training_faces import folders_to_read, open_facesets, require_folders
 
 if TYPE_CHECKING:
     from core.interact.prompts import Prompter
     from core.nn.cluster import Cluster
     from mainscripts.training_choice import Choice
     from mainscripts.training_console import Console
+    from mainscripts.training_loop import Trainer
     from mainscripts.training_programs import ProgramSpec
+    from mainscripts.training_saves import Plan
     from models import CheckpointStore
-    from models.base import Model
+    from models.base import Model, ModelOptions
     from samplelib import Faceset
 
 __all__ = ["add_arguments", "expand", "run"]
 
-# What a missing folder is called, and the step that fills it.
-FACES_OF = {
-    "src": ("the folder of source faces", "step 4"),
-    "dst": ("the folder of destination faces", "step 5"),
-}
+HISTORY_HELP = "Look through the samples before the training begins: p shows others, Enter takes them."
 
 
 def run(args: argparse.Namespace) -> int:
@@ -46,8 +44,8 @@ def run(args: argparse.Namespace) -> int:
     from models import model_exists
 
     folders = people(args)
-    for side, folder in folders.items():
-        choice.require_faces(folder, *FACES_OF.get(side, (f"the folder of {side}'s faces", "step 4")))
+    if args.pretraining_data_dir is None:  # else it depends on the options whose faces are read
+        require_folders(folders)
     programs = parse_programs(args.execute_program)
     cluster = find_cluster(args.workers, args.worker_index)
     model_dir = require_writable_folder(args.model_dir, "the model folder")
@@ -58,14 +56,27 @@ def run(args: argparse.Namespace) -> int:
     is_new = not model_exists(model_dir, name, args.model)
     pairs = [*args.option, *(persons_option(folders) if is_new else ())]
     chosen = choice.choose_options(quiet if is_new else prompter, model_dir, args.model, name, pairs)
-    folders = in_models_order(folders, chosen)
+    folders = folders_to_read(chosen.options, in_models_order(folders, chosen), args.pretraining_data_dir)
+    choose_history = _ask_for_history(quiet, args, chosen)
     if args.pretrained_model_dir is not None and chosen.is_new:
         choice.require_folder(args.pretrained_model_dir, "the folder of pretrained weights")
     cpu_only, gpus = choice.choose_devices(quiet, args.cpu_only, args.force_gpu_idxs)
     from mainscripts.training_team import lost_workers_told
 
     with lost_workers_told(cluster):
-        return _train(args, quiet, chosen, model_dir, folders, programs, (cpu_only, gpus, cluster))
+        where = (cpu_only, gpus, cluster)
+        return _train(args, quiet, chosen, model_dir, folders, programs, where, choose_history)
+
+
+def _ask_for_history(prompter: Prompter, args: argparse.Namespace, chosen: Choice) -> bool:
+    """Whether the user wants to choose the faces of the preview history, where there will be a screen."""
+    from core.interact.screen import has_display
+
+    kind = "none" if args.no_preview else args.screen
+    can_show = kind in ("window", "browser") or (kind == "auto" and has_display())
+    if not (chosen.asked and prompter.interactive and can_show and chosen.options.write_preview_history):
+        return False
+    return prompter.ask_bool("Choose image for the preview history", False, help=HISTORY_HELP)
 
 
 def _train(
@@ -76,14 +87,15 @@ def _train(
     folders: dict[str, Path],
     programs: list[ProgramSpec],
     where: tuple[bool, list[int] | None, Cluster | None],
+    choose_history: bool,
 ) -> int:
     """Everything after the questions."""
-    from core.interact.screen import open_screen
     from core.system import lower_priority
     from mainscripts.training_console import Console
-    from mainscripts.training_loop import FAILED, Plan, explain_memory_error
-    from mainscripts.training_programs import Programs
-    from mainscripts.training_team import QuietConsole, check_agreement, common_facts, trainer_class
+    from mainscripts.training_loop import FAILED
+    from mainscripts.training_memory import is_out_of_memory, no_room
+    from mainscripts.training_saves import Plan
+    from mainscripts.training_team import QuietConsole
     from models import CheckpointStore
 
     cluster = where[2]
@@ -91,102 +103,107 @@ def _train(
     console = Console() if is_chief else QuietConsole()
     _log_to(console)
     lower_priority()
-    facesets = _open_facesets(folders, console)
+    facesets = open_facesets(folders, chosen.options, console)
     store = CheckpointStore(model_dir, chosen.name, args.model)
     if is_chief:
         store.check_writable()
-    model = _make_model(args, chosen, store, where, console)
-    _say_notes(console, args, chosen, model)
-    prefix = model_dir / f"{chosen.name}_{args.model}"
-    if is_chief:
-        _summarise(console, model, prefix, facesets)
-    screen = open_screen(
-        "none" if args.no_preview or not is_chief else args.screen,
-        f"Training {prefix.name}",
-        say=console.say,
-    )
     plan = Plan(
-        prefix=prefix,
-        target=args.target_iter or model.options.target_iter,
+        prefix=model_dir / f"{chosen.name}_{args.model}",
+        target=args.target_iter or chosen.options.target_iter,
         view_result=prompter.interactive and cluster is None,
+        choose_history=choose_history,
     )
-    check_agreement(model.distribution, common_facts(model, facesets, plan.target))
-    console.say(_starting_line(model, plan.target, cluster))
+    maker = _Maker(args, chosen, store, where, console)
     try:
-        trainer = trainer_class(model)(
-            model, store, facesets, plan, console, screen, programs=Programs(programs, console.say)
-        )
+        trainer = _make_trainer(maker, facesets, plan, programs)
         code = trainer.run()
     except Exception as err:
-        explained = explain_memory_error(err)
-        if explained is None:
+        if not is_out_of_memory(err):
             raise
-        raise explained from err
+        raise no_room(chosen.options) from err
     if code == FAILED and trainer.failure is not None:
         raise trainer.failure
     return code
 
 
-def _open_facesets(folders: dict[str, Path], console: Console) -> dict[str, Faceset]:
-    from samplelib import Faceset
+def _make_trainer(
+    maker: _Maker, facesets: dict[str, Faceset], plan: Plan, programs: list[ProgramSpec]
+) -> Trainer:
+    """The trainer of a model that nobody else holds on to, so that it can be replaced by a smaller one."""
+    from core.interact.screen import open_screen
+    from mainscripts.training_programs import Programs
+    from mainscripts.training_team import check_agreement, common_facts, trainer_class
 
-    facesets = {}
-    for side, path in folders.items():
-        facesets[side] = Faceset.open(path, progress=_scan_progress(console, side))
-        console.say(f"{side}: {len(facesets[side])} faces of {path}")
-    return facesets
+    args, console, cluster = maker.args, maker.console, maker.where[2]
+    is_chief = cluster is None or cluster.is_chief
+    model = maker.make(maker.chosen.options)
+    _say_notes(console, args, maker.chosen, model)
+    if is_chief:
+        _summarise(console, model, plan.prefix, facesets)
+    screen = open_screen(
+        "none" if args.no_preview or not is_chief else args.screen,
+        f"Training {plan.prefix.name}",
+        say=console.say,
+    )
+    check_agreement(model.distribution, common_facts(model, facesets, plan.target))
+    console.say(_starting_line(model, plan.target, cluster))
+    return trainer_class(model)(
+        model,
+        maker.store,
+        facesets,
+        plan,
+        console,
+        screen,
+        programs=Programs(programs, console.say),
+        rebuild=maker.make if cluster is None else None,
+    )
 
 
-def _scan_progress(console: Console, side: str) -> Callable[[int, int], None]:
-    """Tells how far the scan of a large faceset is, every 5,000 faces."""
-    told = 0
+class _Maker:
+    """Makes the model of a run: a new one (with pretrained weights where asked for) or the saved one."""
 
-    def progress(done: int, total: int) -> None:
-        nonlocal told
-        if done // 5000 > told:
-            told = done // 5000
-            console.say(f"{side}: {done} of {total} faces read")
+    def __init__(
+        self,
+        args: argparse.Namespace,
+        chosen: Choice,
+        store: CheckpointStore,
+        where: tuple[bool, list[int] | None, Cluster | None],
+        console: Console,
+    ) -> None:
+        self.args, self.chosen, self.store, self.where, self.console = args, chosen, store, where, console
+        self._precision: str | None = None  # of the first one made: a probe could choose another later
 
-    return progress
+    def make(self, options: ModelOptions) -> Model:
+        """The model as it stands on the disk, or fresh, with these options; loads TensorFlow."""
+        from core.nn import devices
 
+        if self.where[2] is not None:
+            self.console.say(f"Waiting for all of the workers {', '.join(self.where[2].workers)}.")
+        in_use = devices.prepare(*self.where)
+        import models
+        from core.nn.distribution import choose_distribution
+        from mainscripts.training_start import load_pretrained, machine_name, settled_precision
+        from mainscripts.training_team import check_agreement
 
-def _make_model(
-    args: argparse.Namespace,
-    chosen: Choice,
-    store: CheckpointStore,
-    where: tuple[bool, list[int] | None, Cluster | None],
-    console: Console,
-) -> Model:
-    """A new model (with pretrained weights where asked for) or the saved one; loads TensorFlow."""
-    from core.nn import devices
-
-    if where[2] is not None:
-        console.say(f"Waiting for all of the workers {', '.join(where[2].workers)}.")
-    in_use = devices.prepare(*where)
-    import models
-    from core.nn.distribution import choose_distribution
-    from mainscripts.training_start import load_pretrained, machine_name, settled_precision
-    from mainscripts.training_team import check_agreement
-
-    options = {name: str(value) for name, value in chosen.options.to_json().items()}
-    facts = {"whether the model is new": str(chosen.is_new), **options}
-    check_agreement(choose_distribution(in_use), facts)  # machines that build different models would hang
-
-    if chosen.is_new:
-        model = models.create_model(args.model, chosen.options, chosen.name)
-        if args.pretrained_model_dir is not None:
-            load_pretrained(model, args.pretrained_model_dir)
-    else:
-        precision = settled_precision(store, chosen.options, in_use)
-        model = models.load_model(
-            store.model_dir, chosen.name, args.model, precision=precision, options=chosen.options
-        )
-    model.extra_state = {
-        **model.extra_state,
-        "computes_in": model.precision.compute,
-        "machine": machine_name(in_use),
-    }
-    return model
+        name, kind = self.chosen.name, self.args.model
+        is_new = self.chosen.is_new and not self.store.exists()
+        told = {key: str(value) for key, value in options.to_json().items()}
+        facts = {"whether the model is new": str(is_new), **told}
+        check_agreement(choose_distribution(in_use), facts)  # machines that build different models would hang
+        if is_new:
+            model = models.create_model(kind, options, name, self._precision)
+            if self.args.pretrained_model_dir is not None:
+                load_pretrained(model, self.args.pretrained_model_dir)
+        else:
+            precision = self._precision or settled_precision(self.store, options, in_use)
+            model = models.load_model(self.store.model_dir, name, kind, precision=precision, options=options)
+        self._precision = model.precision.compute
+        model.extra_state = {
+            **model.extra_state,
+            "computes_in": model.precision.compute,
+            "machine": machine_name(in_use),
+        }
+        return model
 
 
 def _say_notes(console: Console, args: argparse.Namespace, chosen: Choice, model: Model) -> None:
@@ -194,15 +211,18 @@ def _say_notes(console: Console, args: argparse.Namespace, chosen: Choice, model
         console.say(note)
     if args.pretrained_model_dir is not None and not chosen.is_new:
         console.say(f"--pretrained-model-dir is for new models; {chosen.name} goes on from its own weights.")
-    if args.pretraining_data_dir is not None:
+    if args.pretraining_data_dir is not None and not hasattr(model.options, "pretrain"):
         console.say(f"--pretraining-data-dir is not used: {args.model} has no pretraining.")
 
 
 def _summarise(console: Console, model: Model, prefix: Path, facesets: dict[str, Faceset]) -> None:
     from core.nn import devices
     from core.storage import write_bytes
+    from mainscripts.training_memory import free_memory, memory_lines, memory_rows
     from mainscripts.training_summary import summary_box
 
+    in_use = devices.prepare()
+    room = free_memory(in_use.on_gpu)
     rows = model.summary_rows()
     options = dict(model.options.rows())
     box = summary_box(
@@ -210,10 +230,13 @@ def _summarise(console: Console, model: Model, prefix: Path, facesets: dict[str,
             ("Model Summary", [row for row in rows if row[0] not in options]),
             ("Model Options", list(options.items())),
             ("Faces", [(side, str(len(faceset))) for side, faceset in facesets.items()]),
-            ("Running On", [("device", devices.prepare().describe())]),
+            ("Memory", memory_rows(model, room)),
+            ("Running On", [("device", in_use.describe())]),
         ]
     )
     console.say(box)
+    for line in memory_lines(model, room):
+        console.say(line)
     try:
         write_bytes(prefix.with_name(f"{prefix.name}_summary.txt"), (box + "\n").encode())
     except OSError as err:

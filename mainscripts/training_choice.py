@@ -37,6 +37,7 @@ class Choice:
     is_new: bool
     options: ModelOptions
     notes: tuple[str, ...] = ()
+    asked: bool = False  # the questions were put, to whoever answers
 
 
 def choose_model(prompter: Prompter, model_dir: Path, kind: str, forced: str | None = None) -> str:
@@ -143,11 +144,11 @@ def choose_options(prompter: Prompter, model_dir: Path, kind: str, name: str, pa
         options = defaults.ask(prompter, first_run=True, given=given)
         if prompter.interactive:
             save_default_options(model_dir, kind, options)
-        return Choice(name, True, options, notes)
+        return Choice(name, True, options, notes, asked=True)
     options = models.saved_options(model_dir, name, kind)
     _refuse_fixed(options, given, name)
     if prompter.pressed_enter_within(OVERRIDE_SECONDS, OVERRIDE):
-        return Choice(name, False, options.ask(prompter, first_run=False, given=given))
+        return Choice(name, False, options.ask(prompter, first_run=False, given=given), asked=True)
     return Choice(name, False, options.changed(**given))
 
 

@@ -2,7 +2,7 @@
 
 The file has one row per iteration and is only ever appended to, except that a training which goes on from
 an earlier iteration (resumed, or rolled back) first cuts off the rows after it. A row cut short by a crash
-goes too.
+goes too. The file of another training (other columns, or rows where a new one begins) is put aside.
 """
 
 from __future__ import annotations
@@ -10,16 +10,25 @@ from __future__ import annotations
 import contextlib
 import mmap
 import os
+import sys
 import time
 from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-COLUMNS = ("iteration", "unix_time", "ms", "wait_ms", "src_loss", "dst_loss")
-HEADER = (",".join(COLUMNS) + "\n").encode()
+from core.interact.progress import duration_text
+
+COLUMNS = ("iteration", "unix_time", "ms", "wait_ms")  # then a loss for each side, `src_loss` and so on
 AVERAGE_OVER = 100  # iterations
 COMPILING = 2  # first iterations of a process, which build graphs and would spoil the average
 MAX_PENDING = 100_000  # rows kept for a disk that is full
+DAY = 24 * 3600.0
+
+
+def header_for(sides: Sequence[str]) -> bytes:
+    """The first line of the file of a training of these sides."""
+    return (",".join([*COLUMNS, *(f"{side}_loss" for side in sides)]) + "\n").encode()
 
 
 @dataclass(frozen=True)
@@ -30,66 +39,93 @@ class Row:
     unix_time: float
     ms: float
     wait_ms: float
-    src: float
-    dst: float
+    losses: tuple[float, ...]  # in the order of the model's sides
 
     def encode(self) -> bytes:
+        numbers = (f"{self.unix_time:.3f}", f"{self.ms:.1f}", f"{self.wait_ms:.1f}")
         return (
-            f"{self.iteration},{self.unix_time:.3f},{self.ms:.1f},{self.wait_ms:.1f},"
-            f"{self.src:.6g},{self.dst:.6g}\n"
+            ",".join([str(self.iteration), *numbers, *(f"{loss:.6g}" for loss in self.losses)]) + "\n"
         ).encode()
 
     def brackets(self) -> str:
         """DFL's `[HH:MM:SS][#000123][0456ms][0.1234][0.5678]`."""
         clock = time.strftime("%H:%M:%S", time.localtime(self.unix_time))
         took = f"{int(self.ms):04}ms" if self.ms < 10000 else f"{str(self.ms / 1000)[:5]}s"
-        return f"[{clock}][#{self.iteration:06}][{took}][{self.src:.4f}][{self.dst:.4f}]"
+        losses = "".join(f"[{loss:.4f}]" for loss in self.losses)
+        return f"[{clock}][#{self.iteration:06}][{took}]{losses}"
 
 
 class Averages:
-    """Mean time of the last iterations of this process, and the share of it spent waiting for samples."""
+    """Mean time of the last iterations of this process, the share of it spent waiting, and the time left."""
 
     def __init__(self) -> None:
-        self._rows: deque[tuple[float, float]] = deque(maxlen=AVERAGE_OVER)
+        self._rows: deque[Row] = deque(maxlen=AVERAGE_OVER)
         self._seen = 0
 
     def add(self, row: Row) -> None:
         self._seen += 1
+        if self._rows and row.iteration <= self._rows[-1].iteration:  # it went back
+            self._rows.clear()
         if self._seen > COMPILING:
-            self._rows.append((row.ms, row.wait_ms))
+            self._rows.append(row)
 
-    def text(self) -> str:
-        """`avg 412 ms/it, 3 % waiting `, empty while there is nothing to tell."""
+    def text(self, left: int = 0) -> str:
+        """`avg 412 ms/it, 3 % waiting, 2:03:04 left (until 17:20) `, empty while there is nothing to tell.
+
+        Args:
+            left: Iterations to the target; 0 where there is none.
+        """
         if not self._rows:
             return ""
-        total, waited = (sum(column) for column in zip(*self._rows))
-        return f"avg {total / len(self._rows):.0f} ms/it, {100 * waited / max(total, 1e-9):.0f} % waiting "
+        total, waited = (sum(row.ms for row in self._rows), sum(row.wait_ms for row in self._rows))
+        mean = total / len(self._rows)
+        text = f"avg {mean:.0f} ms/it, {100 * waited / max(total, 1e-9):.0f} % waiting"
+        return f"{text}{self._left_text(left, mean / 1000)} "
+
+    def _left_text(self, left: int, least: float) -> str:
+        """By the clock, so that previews and saves count; at least what iterations take alone."""
+        first, last = self._rows[0], self._rows[-1]
+        steps = last.iteration - first.iteration
+        if left <= 0 or steps == 0:
+            return ""
+        seconds = left * max(least, (last.unix_time - first.unix_time) / steps)
+        form = "%H:%M" if seconds < DAY else "%d %b %H:%M"
+        until = time.strftime(form, time.localtime(last.unix_time + seconds))
+        return f", {duration_text(seconds)} left (until {until})"
 
 
 class HistoryFile:
     """Appends rows to the file; a full disk costs no row as long as it is emptied in the same run."""
 
-    def __init__(self, path: Path, iteration: int) -> None:
-        self.path = path
+    def __init__(self, path: Path, iteration: int, sides: Sequence[str] = ("src", "dst")) -> None:
+        self.path, self.header = path, header_for(sides)
         self._pending: deque[bytes] = deque(maxlen=MAX_PENDING)
         self._good = 0  # size of the file up to its last whole row
         self._file = None
+        with contextlib.suppress(OSError):
+            if self._is_of_another_training(iteration):
+                self.path.rename(_free_name(self.path))
         self.cut_back(iteration)
 
+    def _is_of_another_training(self, iteration: int) -> bool:
+        """Whether the columns differ, or a new training finds more than a start that was broken off."""
+        with self.path.open("rb") as file:
+            header = file.read(len(self.header))
+        if header != self.header:
+            return not self.header.startswith(header)
+        ends = [end_of_rows(self.path, self.header, last) for last in (1, sys.maxsize)]
+        return iteration == 0 and ends[0] < ends[1]
+
     def cut_back(self, iteration: int) -> None:
-        """Drop the rows after `iteration`; a file with other columns is put aside."""
+        """Drop the rows after `iteration`."""
         self.close()
         self._pending.clear()
-        with contextlib.suppress(FileNotFoundError), open(self.path, "rb") as file:
-            header = file.read(len(HEADER))
-            if header != HEADER and not HEADER.startswith(header):
-                os.replace(self.path, self.path.with_suffix(".old.csv"))
         with contextlib.suppress(OSError):  # a full disk must not stop a training; `append` tries again
             self._file = open(self.path, "ab")  # noqa: SIM115 (open for the life of this object)
-            self._good = end_of_rows(self.path, iteration)
+            self._good = end_of_rows(self.path, self.header, iteration)
             self._file.truncate(self._good)
             if self._good == 0:
-                self._pending.append(HEADER)
+                self._pending.append(self.header)
 
     def append(self, row: Row) -> None:
         """Add a row; on a full disk it waits in memory until a later call gets through."""
@@ -130,19 +166,26 @@ class HistoryFile:
             self._file = None
 
 
-def end_of_rows(path: Path, iteration: int) -> int:
+def end_of_rows(path: Path, header: bytes, iteration: int) -> int:
     """Length in bytes of the header and the whole rows up to `iteration`; 0 for an empty or broken file.
 
     Reads from the end, so a file of millions of rows costs nothing when little or nothing is cut.
     """
-    if path.stat().st_size < len(HEADER):
+    if path.stat().st_size < len(header):
         return 0
+    columns = header.count(b",") + 1
     with open(path, "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
         end = data.rfind(b"\n") + 1
-        while end > len(HEADER):
+        while end > len(header):
             start = data.rfind(b"\n", 0, end - 1) + 1
             fields = data[start:end].split(b",")
-            if len(fields) == len(COLUMNS) and fields[0].isdigit() and int(fields[0]) <= iteration:
+            if len(fields) == columns and fields[0].isdigit() and int(fields[0]) <= iteration:
                 return end
             end = start
-        return min(end, len(HEADER))
+        return min(end, len(header))
+
+
+def _free_name(path: Path) -> Path:
+    """`<stem>.old.csv`, or `.old2.csv` and so on where that is taken."""
+    names = (path.with_suffix(f".old{number or ''}.csv") for number in (0, *range(2, 10_000)))
+    return next(name for name in names if not name.exists())

@@ -2,83 +2,90 @@
 
 from __future__ import annotations
 
+import gc
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from core.errors import CheckpointError, SwapError
+from core.errors import CheckpointError
 from core.interact.screen import ClosedEvent, KeyEvent, Screen
 from mainscripts.training_batches import Batches
 from mainscripts.training_console import Console, StopSignals, TerminalKeys
 from mainscripts.training_guard import CollapseGuard
 from mainscripts.training_history import Averages, HistoryFile, Row
+from mainscripts.training_memory import halved_batch, is_out_of_memory, nothing_left
 from mainscripts.training_preview import PreviewWriter
 from mainscripts.training_programs import Programs
+from mainscripts.training_saves import Plan, Saver
+from models.tensor_file import NotFinite
 
 if TYPE_CHECKING:
     from models import CheckpointStore
-    from models.base import Model
+    from models.base import Model, ModelOptions
     from samplelib import Faceset
 
-SAVE_SECONDS = 25 * 60.0  # between automatic saves, as DFL
-FIRST_SAVE_SECONDS = 3 * 60.0  # after the start; then twice as late each time, until saves are that far apart
-RETRY_SECONDS = 5 * 60.0  # after one that failed
 PREVIEW_SECONDS = 30.0  # at least; more where drawing is slow
 PREVIEW_SHARE = 0.01  # of the time, at most
 MAX_ROLLBACKS = 3  # without a save in between
-CAUTION = 0.7  # factor on the learning rate with each rollback
-HOUR = 3600.0
+CAUTION = 0.7  # factor on the learning rates with each rollback
+HISTORY_BATCH = "history_batch"  # in the trainer's saved state: which faces the preview history shows
 DONE, FAILED, INTERRUPTED = 0, 1, 130
-
-
-@dataclass(frozen=True)
-class Plan:
-    """When a training ends and what it keeps, beside the model's own options."""
-
-    prefix: Path  # `<model_dir>/<name>_<kind>`, what the names of the model's files begin with
-    target: int = 0  # iteration to stop at; 0: none
-    view_result: bool = False  # keep the screen open at the target, until Enter
-    save_seconds: float = SAVE_SECONDS
 
 
 class Trainer:
     """Trains one model until its target, a key or a signal ends it; see `run`."""
 
     def __init__(
-        self, model: Model, store: CheckpointStore, facesets: dict[str, Faceset], plan: Plan,
+        self, model: Model, store: CheckpointStore, facesets: Mapping[str, Faceset], plan: Plan,
         console: Console, screen: Screen, keys: TerminalKeys | None = None, programs: Programs | None = None,
+        rebuild: Callable[[ModelOptions], Model] | None = None,
     ) -> None:  # fmt: skip
-        self.model, self.store, self.facesets, self.plan = model, store, facesets, plan
+        """Set up; nothing is trained yet.
+
+        Args:
+            programs: To run beside the training.
+            rebuild: Makes the model anew: as it was saved last, or fresh where nothing is saved; with these
+                options. Without it a collapse before the first save ends the training, and so does a
+                shortage of memory. The caller keeps no reference to the model.
+        """
+        self.model: Model | None = model
+        self.store, self.facesets, self.plan = store, facesets, plan
         self.console, self.screen = console, screen
         self.keys = keys or TerminalKeys()
         self.programs = programs or Programs((), console.say)
         self.signals = StopSignals()
         self.guard = CollapseGuard()
-        self.attempt = _rollbacks_before(model)
-        self.batches = Batches(model, facesets, self.attempt)
+        self.attempt = _count(model, "rollbacks")
+        self.history_batch = _count(model, HISTORY_BATCH)
+        self.batches = Batches(model, facesets, self.attempt, console.say)
         self.history = self._open_history()
         self.averages = Averages()
         self.preview = self._open_preview()
+        self.saver = Saver(store, plan, model.iteration, self.signals, console.say)
         self.quit = False
-        self.failure: CheckpointError | None = None  # why the last save failed
-        self._saved_at = model.iteration  # the iteration of the last save
-        self._started = time.monotonic()
-        self._next_save = self._next_preview = 0.0
-        self._backup_mark = time.monotonic()
+        self._rebuild = rebuild
+        self._next_preview = 0.0
         self._rollbacks = 0  # without a save in between
         self._row: Row | None = None
-        self._first_batch: dict[str, np.ndarray] | None = None
+        self._history_faces: dict[str, np.ndarray] | None = None
+        self._begun = False  # primed and shown
+        self._stepping = False
         self._is_sound = True  # nothing speaks against saving
 
     def _open_history(self) -> HistoryFile:
-        return HistoryFile(_beside(self.plan.prefix, "_history.csv"), self.model.iteration)
+        path = self.plan.prefix.with_name(f"{self.plan.prefix.name}_history.csv")
+        return HistoryFile(path, self.model.iteration, self.model.sides)
 
     def _open_preview(self) -> PreviewWriter:
         return PreviewWriter(self.model, self.plan.prefix, self.screen, self.console.say)
+
+    @property
+    def failure(self) -> CheckpointError | None:
+        """Why the last save failed."""
+        return self.saver.failure
 
     def run(self) -> int:
         """Train to the end.
@@ -88,17 +95,15 @@ class Trainer:
             failed.
 
         Raises:
-            SwapError: It cannot go on (samples gone, collapse again and again); what is sound was saved.
+            SwapError: It cannot go on (samples gone, collapse again and again, no memory for the smallest
+                batch); what is sound was saved.
         """
         with self.signals:
             try:
-                self._schedule_save()
-                self.model.rate_scale = CAUTION**self.attempt
-                self.model.prime(self.batches.by_number)
-                self._show_preview()
-                while not self._is_over():
-                    self._iterate()
-                    self._after_iteration()
+                self.saver.schedule()
+                while not self._begun or not self._is_over():
+                    if not self._advance():
+                        self._shrink()
                 return self._end()
             except Exception:
                 self._rescue()
@@ -111,6 +116,40 @@ class Trainer:
                 self.batches.close()
                 self.screen.close()
 
+    def _advance(self) -> bool:
+        """Begin, or train one iteration; False if that took more memory than there is."""
+        try:
+            if not self._begun:
+                self._begin()
+            else:
+                self._iterate()
+                if self._begun:
+                    self._after_iteration()
+        except Exception as err:
+            if not is_out_of_memory(err):
+                raise
+            self._is_sound, self._stepping = not self._stepping, False  # a step may be half done
+            if self._rebuild is None or not halved_batch(self.model):
+                raise nothing_left(self.model) from err
+            return False
+        return True
+
+    def _begin(self) -> None:
+        self.model.rate_scale = CAUTION**self.attempt
+        self.model.prime(self.batches.by_number)
+        if self.plan.choose_history and HISTORY_BATCH not in self.model.extra_state:
+            self._choose_history()
+        self._show_preview()
+        self._begun = True
+
+    def _choose_history(self) -> None:
+        number = self.preview.choose_faces(
+            self.batches.by_number, lambda: self.signals.requested or self.keys.lines()
+        )
+        if number is not None:
+            self.history_batch = number
+            self.model.extra_state = {**self.model.extra_state, HISTORY_BATCH: number}
+
     def _is_over(self) -> bool:
         return bool(self.quit or self.signals.requested or self.console.lost or self._at_target())
 
@@ -119,37 +158,50 @@ class Trainer:
 
     def _iterate(self) -> None:
         """One iteration and its row of numbers; a collapse is answered at once."""
+        if self.model.resolution != self.batches.resolution:
+            self._follow_resolution()
         if self.model.options.write_preview_history:
-            self.preview.keep_history(self.model.iteration, self._history_faces)
+            self.preview.keep_history(self.model.iteration, self._faces_of_history)
         started = time.perf_counter()
-        batch = self.batches.get(self.model.iteration)
+        batch = self.batches.take(self.model.iteration)
         waited = time.perf_counter() - started
+        self._stepping = True
         losses = self.model.train_step(batch)
+        self._stepping = False
         took = time.perf_counter() - started
-        row = Row(self.model.iteration, time.time(), 1000 * took, 1000 * waited, losses["src"], losses["dst"])
-        self._row = row
+        shown = tuple(losses[side] for side in self.model.sides)
+        self._row = row = Row(self.model.iteration, time.time(), 1000 * took, 1000 * waited, shown)
         self.history.append(row)
         self.averages.add(row)
-        self.console.status(self.averages.text(), row.brackets())
-        why = self.guard.observe(row.src, row.dst)
+        left = self.plan.target - row.iteration if self.plan.target else 0
+        self.console.status(self.averages.text(left), row.brackets())
+        why = self.guard.observe(losses)
         if why:
             self._roll_back(why)
 
-    def _history_faces(self) -> dict[str, np.ndarray]:
-        """The faces of the preview history: always those of the first batch."""
-        if self._first_batch is None:
-            self._first_batch = self.batches.get(0)
-        return self._first_batch
+    def _follow_resolution(self) -> None:
+        """The model grew: its faces are loaded anew, in the new size."""
+        self._load_batches()
+        self._next_preview = 0.0
+        self.console.say(f"The faces have {self.model.resolution} pixels now.")
+
+    def _load_batches(self) -> None:
+        self.batches.close()
+        self._history_faces = None
+        self.batches = Batches(self.model, self.facesets, self.attempt, self.console.say)
+
+    def _faces_of_history(self) -> dict[str, np.ndarray]:
+        """The faces of the preview history: always the same."""
+        if self._history_faces is None:
+            self._history_faces = self.batches.by_number(self.history_batch)
+        return self._history_faces
 
     def _after_iteration(self) -> None:
         self._obey_keys()
         self.programs.poll()
-        now = time.monotonic()
-        first = self.model.iteration == 1 and self._saved_at == 0
-        if (first or now >= self._next_save) and not self.guard.is_alarmed:
-            self.save()
-            self._show_preview()
-        elif now >= self._next_preview:
+        if self.saver.is_due(self.model.iteration) and not self.guard.is_alarmed:
+            self._save_and_show()
+        elif time.monotonic() >= self._next_preview:
             self._show_preview()
 
     def _obey_keys(self) -> None:
@@ -183,45 +235,16 @@ class Trainer:
 
     def save(self) -> bool:
         """Save the model and print the mean losses since the last save; False, with a word, if it failed."""
-        if not self._weights_are_finite():
-            self._roll_back("the weights are not numbers any more")
-            return False
-        started = time.monotonic()
-        self.signals.saving = True
         try:
-            self.store.save(self.model, {**self.model.extra_state, "rollbacks": self.attempt})
-        except CheckpointError as err:
-            self.failure = err
-            self._next_save = time.monotonic() + min(RETRY_SECONDS, self.plan.save_seconds)
-            self.console.say(f"/!\\ {err}.")
+            saved = self.saver.save(self.model, {"rollbacks": self.attempt}, self._row)
+        except NotFinite as err:
+            self._roll_back(f"the weights are not numbers any more: {err}")
             return False
-        finally:
-            self.signals.saving = False
-        self._schedule_save()
-        self._say_saved(time.monotonic() - started)
-        self._saved_at, self._rollbacks, self.failure = self.model.iteration, 0, None
-        self._backup_if_due()
-        return True
-
-    def _schedule_save(self) -> None:
-        """The first minutes teach the most, and a collapse then should not cost all of them."""
-        now = time.monotonic()
-        self._next_save = now + min(self.plan.save_seconds, max(FIRST_SAVE_SECONDS, now - self._started))
-
-    def _say_saved(self, seconds: float) -> None:
-        recent = self.model.loss_history[self._saved_at - self.model.iteration :]
-        if self._row is None or self.model.iteration == self._saved_at or not len(recent):
-            self.console.say(f"Saved at iteration {self.model.iteration}.")
-            return
-        src, dst = (float(value) for value in np.mean(recent, axis=0, dtype=np.float64))
-        row = Row(self.model.iteration, time.time(), self._row.ms, self._row.wait_ms, src, dst)
-        self.console.say(f"saved in {seconds:.1f} s, mean losses since the last save: {row.brackets()}")
-
-    def _backup_if_due(self) -> None:
-        period = HOUR * self.model.options.autobackup_hour
-        if period and time.monotonic() - self._backup_mark >= period:
-            self._backup_mark += period * ((time.monotonic() - self._backup_mark) // period)
-            self._copy_to_backup()
+        if saved:
+            self._rollbacks = 0
+            if self.saver.backup_is_due(self.model.options.autobackup_hour):
+                self._copy_to_backup()
+        return saved
 
     def backup(self) -> None:
         """Save, and copy what was saved to the backups."""
@@ -229,12 +252,8 @@ class Trainer:
             self._copy_to_backup()
 
     def _copy_to_backup(self) -> None:
-        files = (*self.preview.files(), _beside(self.plan.prefix, "_summary.txt"))
-        try:
-            folder = self.store.backup(tuple(path for path in files if path.is_file()))
-            self.console.say(f"Backed up to {folder}.")
-        except CheckpointError as err:
-            self.console.say(f"/!\\ {err}.")
+        summary = self.plan.prefix.with_name(f"{self.plan.prefix.name}_summary.txt")
+        self.saver.backup((*self.preview.files(), summary))
 
     def _show_preview(self) -> None:
         started = time.monotonic()
@@ -243,44 +262,80 @@ class Trainer:
         self._next_preview = ended + max(PREVIEW_SECONDS, (ended - started) / PREVIEW_SHARE)
 
     def _roll_back(self, why: str) -> None:
-        """Take the last good save and go on from it with other samples.
+        """Take the last good save, or the fresh model, and go on from it with other samples.
 
         Raises:
-            CheckpointError: There is none, or it happened again and again since it.
+            CheckpointError: It happened again and again.
         """
         self._rollbacks += 1
         self._is_sound = False
         lower = "a smaller batch_size changes little; try recipe=dfl or precision=float32"
-        if not self.store.exists():
+        collapsed, is_saved = self.model.iteration, self.store.exists()
+        kept = f"the save at iteration {self.saver.saved_at}, which is kept" if is_saved else "the start"
+        if self._rollbacks > MAX_ROLLBACKS or not (is_saved or self._rebuild):
             raise CheckpointError(
-                f"iteration {self.model.iteration}: {why}, and nothing is saved yet; {lower}"
+                f"iteration {collapsed}: {why}, for the {_nth(self._rollbacks)} time since {kept}"
+                f"{'' if is_saved else ', and nothing is saved yet'}; {lower}"
             )
-        if self._rollbacks > MAX_ROLLBACKS:
-            raise CheckpointError(
-                f"iteration {self.model.iteration}: {why}, for the {self._rollbacks}th time since the save "
-                f"at iteration {self._saved_at}, which is kept; {lower}"
-            )
-        collapsed = self.model.iteration
+        if is_saved:
+            self._load_saved()
+        else:
+            self._start_anew(self.model.options)
+        self.attempt += 1
+        self._resume()
+        self.console.say(
+            f"/!\\ Iteration {collapsed}: {why}. Went back to {self._place()}; "
+            "going on from there with other samples, more slowly."
+        )
+
+    def _load_saved(self) -> None:
         saved = self.store.load_latest()
         self.model.load_weights(saved.weights)
         self.model.load_optimizer_state(saved.optimizer)
         self.model.restore(saved.iteration, saved.loss_history)
-        self._saved_at, self._is_sound = saved.iteration, True
-        self.guard.reset()
-        self.attempt += 1
-        self.model.rate_scale = CAUTION**self.attempt
-        self.batches.close()
-        self.batches = Batches(self.model, self.facesets, self.attempt)
-        self.history.cut_back(saved.iteration)
         for note in saved.notes:
             self.console.say(note)
-        self.console.say(
-            f"/!\\ Iteration {collapsed}: {why}. Went back to the save at iteration {saved.iteration}; "
-            "going on from there with other samples, more slowly."
-        )
 
-    def _weights_are_finite(self) -> bool:
-        return all(np.isfinite(array).all() for array in self.model.weights().values())
+    def _start_anew(self, options: ModelOptions) -> None:
+        """Another model in place of this one, which is gone before: there may be no room for both."""
+        self.batches.close()
+        self.model = self.preview.model = None
+        gc.collect()
+        self.model = self.preview.model = self._rebuild(options)
+        self._begun = False
+
+    def _resume(self) -> None:
+        """All that counts iterations, set to where the model is now."""
+        self.saver.saved_at, self._is_sound = self.model.iteration, True
+        self.guard.reset()
+        self.model.rate_scale = CAUTION**self.attempt
+        self._load_batches()
+        self.history.cut_back(self.model.iteration)
+
+    def _place(self) -> str:
+        """Where the model is, in words."""
+        if not self.store.exists():
+            return "the start, as nothing was saved yet"
+        return f"the save at iteration {self.model.iteration}"
+
+    def _shrink(self) -> None:
+        """After a shortage of memory: half the batch, from the last save on."""
+        options, smaller = self.model.options, halved_batch(self.model)
+        if self._is_sound and self.model.iteration > self.saver.saved_at and not self.guard.is_alarmed:
+            try:
+                self.save()
+            except MemoryError:
+                self.console.say("/!\\ Not saved: out of memory.")
+        stood = self.model.iteration
+        extra = self.model.extra_state
+        self._start_anew(replace(options, batch_size=smaller))
+        self.model.extra_state = {**extra, **self.model.extra_state}
+        self._resume()
+        self.console.say(
+            f"/!\\ Out of memory at iteration {stood} with batch_size {options.batch_size}. Going on from "
+            f"{self._place()} with batch_size {smaller}, which the model keeps "
+            f"(--option batch_size={smaller})."
+        )
 
     def _end(self) -> int:
         """Save what is new and choose the exit code."""
@@ -293,7 +348,7 @@ class Trainer:
         return FAILED if failed else INTERRUPTED if interrupted else DONE
 
     def _end_at_target(self) -> int:
-        done = self._saved_at == self.model.iteration or self._save_last()
+        done = self.saver.saved_at == self.model.iteration or self._save_last()
         self._show_preview()
         self.console.say(f"Reached the target iteration {self.plan.target}.")
         if self.plan.view_result and not self.screen.closed:
@@ -303,15 +358,17 @@ class Trainer:
 
     def _save_last(self) -> bool:
         """The save at the end; a collapse found only now leaves the last good one in place."""
-        if self._saved_at == self.model.iteration and self.store.exists():
-            self.console.say(f"The model is saved, at iteration {self._saved_at}.")
+        if self.saver.saved_at == self.model.iteration and self.store.exists():
+            self.console.say(f"The model is saved, at iteration {self.saver.saved_at}.")
             return True
-        if not self._weights_are_finite():
-            self.console.say(f"Not saved: the weights are not numbers. The save at {self._saved_at} is kept.")
-            return True
-        saved = self.save()
+        try:
+            saved = self.saver.save(self.model, {"rollbacks": self.attempt}, self._row)
+        except NotFinite as err:
+            kept = f"The save at {self.saver.saved_at} is kept." if self.store.exists() else ""
+            self.console.say(f"Not saved: the weights are not numbers ({err}). {kept}".rstrip())
+            return self.store.exists()
         if not saved:
-            self.console.say(f"What was learnt since iteration {self._saved_at} is lost.")
+            self.console.say(f"What was learnt since iteration {self.saver.saved_at} is lost.")
         elif not self._at_target():
             self._show_preview()
         return saved
@@ -336,32 +393,25 @@ class Trainer:
 
     def _rescue(self) -> None:
         """After an error: keep what was learnt, if it is sound; the caller reports the error itself."""
-        if self.model.iteration <= self._saved_at or not self._is_sound or self.guard.is_alarmed:
+        if self.model is None or self.model.iteration <= self.saver.saved_at:
+            return
+        if not self._is_sound or self.guard.is_alarmed:
             return
         try:
-            if self._weights_are_finite():
-                self.save()
+            self.saver.save(self.model, {"rollbacks": self.attempt}, self._row)
         except Exception as err:  # the first error matters more than that this came on top of it
             self.console.say(f"/!\\ Not saved: {err}")
 
 
-def explain_memory_error(error: Exception) -> SwapError | None:
-    """What to do about TensorFlow's out-of-memory error; None for any other."""
-    import tensorflow as tf
-
-    if isinstance(error, (tf.errors.ResourceExhaustedError, MemoryError)):
-        return SwapError("out of memory; lower batch_size (--option batch_size=2), or give --cpu-only")
-    return None
-
-
-def _rollbacks_before(model: Model) -> int:
-    count = model.extra_state.get("rollbacks", 0)
+def _count(model: Model, name: str) -> int:
+    """A number of the trainer's saved state; 0 where it is not there."""
+    count = model.extra_state.get(name, 0)
     if type(count) is not int or count < 0:
         raise CheckpointError(
-            f"{model.name}: its state.json says {count!r} rollbacks; write 0 there, or put back a backup"
+            f"{model.name}: its state.json says {count!r} {name}; write 0 there, or put back a backup"
         )
     return count
 
 
-def _beside(prefix: Path, tail: str) -> Path:
-    return prefix.with_name(prefix.name + tail)
+def _nth(number: int) -> str:
+    return f"{number}{ {1: 'st', 2: 'nd', 3: 'rd'}.get(number, 'th') }"

@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING
 
 from core.errors import SwapError
 from core.nn.cluster import Cluster
-from mainscripts.training_batches import Batches
 from mainscripts.training_console import Console
 from mainscripts.training_loop import CAUTION, Trainer
 from models.tensor_file import fetched
@@ -140,8 +139,7 @@ class Follower(TeamTrainer):
         self.guard.reset()
         self.attempt = attempt
         self.model.rate_scale = CAUTION**attempt
-        self.batches.close()
-        self.batches = Batches(self.model, self.facesets, attempt)
+        self._load_batches()
         self.console.say(f"Going on from iteration {iteration}, as worker 0 does.")
 
 

@@ -156,6 +156,10 @@ class Model(abc.ABC):
             batches: The batch of a number, as `batch_for` numbers them.
         """
 
+    def place(self, batch: Batch) -> Batch:
+        """The batch as `train_step` takes it fastest; called from a thread, while another step may run."""
+        return batch
+
     def train_step(self, batch: Batch) -> dict[str, float]:
         """One optimizer step on all persons.
 

@@ -15,6 +15,7 @@ import tensorflow as tf
 from core.errors import UsageError
 from core.nn.distribution import SINGLE, Distribution
 from core.nn.layers import part_weights
+from core.nn.memory import MemoryEstimate, estimate
 from core.nn.optimizers import LossScale, Optimizer, OptimizerSpec, assign_strictly
 from core.nn.precision import Precision
 from core.nn.state import STEPS
@@ -110,6 +111,12 @@ class NetworkModel(Model):
         """The arrays of a batch that a step takes."""
         return [spec.name for side in self.sides for spec in self.sample_request(side).specs]
 
+    def place(self, batch: Batch) -> Batch:
+        """Tensors on the device; several devices cut their shares out of arrays themselves."""
+        if self.distribution.replicas > 1:
+            return batch
+        return {name: tf.constant(batch[name], tf.float32) for name in self.batch_names()}
+
     def extra_inputs(self, batch: Batch) -> dict[str, np.ndarray]:
         """Further arrays per sample, (N, ...): random numbers that seed and iteration alone decide."""
         return {}
@@ -117,6 +124,21 @@ class NetworkModel(Model):
     def frozen(self, plan: Plan) -> tuple[str, ...]:
         """Prefixes of the paths of the weights that rest in this iteration; their gradients cost no time."""
         return ()
+
+    def passes(self) -> dict[str, float]:
+        """How many samples go through each part in a step, on one device, about: for `memory`."""
+        own = self.options.batch_size / self.distribution.replicas
+        found = {}
+        for part in self.part_names:
+            of_one_side = part.rpartition("_")[2] in (*self.sides, "B")
+            seen = own if of_one_side else own * len(self.sides)
+            found[part] = 2 * seen if part in self.OPTIONAL_PARTS else seen  # real and made ones
+        return found
+
+    def memory(self) -> MemoryEstimate:
+        """What training needs of one device."""
+        half = self.precision.compute != "float32"
+        return estimate(self.parts, self.passes(), len(self.optimizer_spec().slots), 2 if half else 4)
 
     # The step
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import colorsys
 from collections.abc import Sequence
 
 import cv2
@@ -12,7 +13,6 @@ ROW_HEIGHT = 15  # of a line of text
 BACKGROUND = 0.1
 GRID_LINES = 6
 GRID = 0.35
-LOSS_COLORS = ((1.0, 0.0, 0.0), (0.0, 1.0, 1.0), (0.0, 0.0, 1.0))  # BGR: src blue, dst yellow, then red
 TEXT_COLOR = (0.8, 0.8, 0.8)
 MAX_PREVIEW_HEIGHT = 800
 
@@ -23,7 +23,7 @@ def draw_loss_graph(
     """Draw the losses of all iterations: per column a bar from the smallest to the largest it stands for.
 
     Args:
-        history: (N, K) losses, K up to 3; NaN and infinities leave gaps.
+        history: (N, K) losses; NaN and infinities leave gaps.
         iteration: Written below the graph as `Iter: N`.
         width: Of the picture in pixels.
         height: Of the picture in pixels.
@@ -44,9 +44,14 @@ def draw_loss_graph(
         for index in range(history.shape[1]):
             half = 0.5 / max(1, height - 1)  # a constant loss is one pixel high
             bar = (rows >= lows[:, index] - half) & (rows <= highs[:, index] + half)
-            graph[bar] = LOSS_COLORS[index % len(LOSS_COLORS)]
+            graph[bar] = loss_color(index, history.shape[1])
     band = height - height // (GRID_LINES + 1)
     return write_text(graph, f"Iter: {iteration}", (2, band + (height - band) // 2 + 4))
+
+
+def loss_color(index: int, count: int) -> tuple[float, float, float]:
+    """BGR colour of one of `count` losses. DFL writes a hue's red, green, blue in this order: src is blue."""
+    return colorsys.hsv_to_rgb(index / count, 1.0, 1.0)
 
 
 def _column_ranges(history: np.ndarray, width: int) -> tuple[np.ndarray, np.ndarray]:

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from core.imagelib.plot import LOSS_COLORS, compose_preview, draw_loss_graph, draw_text_rows
+from core.imagelib.plot import compose_preview, draw_loss_graph, draw_text_rows, loss_color
 
 
 def column_of(graph: np.ndarray, x: int, color: tuple) -> np.ndarray:
@@ -21,15 +21,15 @@ def test_bars_reach_from_the_smallest_to_the_largest_of_their_iterations():
     history[500:505] = [[0.5], [1.0], [1.5], [1.0], [1.0]]
     graph = draw_loss_graph(history, 1000, width=200, height=101)
     full = 2 * history[200:].mean()
-    bar = column_of(graph, 100, LOSS_COLORS[0])
+    bar = column_of(graph, 100, loss_color(0, 2))
     assert abs(bar.max() - 100 * 1.5 / full) <= 1 and abs(bar.min() - 100 * 0.5 / full) <= 1
-    assert len(column_of(graph, 180, LOSS_COLORS[0])) == 1
+    assert len(column_of(graph, 180, loss_color(0, 2))) == 1
 
 
 def test_a_short_history_fills_the_width():
     graph = draw_loss_graph(np.array([[1.0, 2.0], [3.0, 1.0]]), 2, width=90)
     assert graph.shape == (100, 90, 3) and graph.dtype == np.float32
-    assert len(column_of(graph, 0, LOSS_COLORS[1])) and len(column_of(graph, 89, LOSS_COLORS[1]))
+    assert len(column_of(graph, 0, loss_color(1, 2))) and len(column_of(graph, 89, loss_color(1, 2)))
 
 
 @settings(max_examples=40, deadline=None)

@@ -18,13 +18,15 @@ from core.imageio import read_image
 from core.interact.screen import ClosedEvent, KeyEvent
 from mainscripts import training_loop
 from mainscripts.training_console import Console
-from mainscripts.training_history import HEADER
-from mainscripts.training_loop import CAUTION, Plan, Trainer
+from mainscripts.training_history import header_for
+from mainscripts.training_loop import CAUTION, Trainer
+from mainscripts.training_saves import Plan
 from models import CheckpointStore
 from models.base import Model, ModelOptions
 from models.recipes import RECIPES
 from samplelib import Faceset
 
+HEADER = header_for(("src", "dst"))
 LINE = re.compile(r"\[\d\d:\d\d:\d\d\]\[#(\d{6,})\]\[(\d{4,}ms|[\d.]{5}s)\]\[\d+\.\d{4}\]\[\d+\.\d{4}\]$")
 
 
@@ -399,7 +401,7 @@ def test_it_saves_by_the_clock(train, tmp_path):
 
 def test_backups_are_made_by_the_hour(train, tmp_path):
     def two_hours_ago(trainer):
-        trainer._backup_mark = time.monotonic() - 7300
+        trainer.saver.backup_mark = time.monotonic() - 7300
 
     train(target=4, model=TinyModel(ModelOptions(autobackup_hour=2)), prepare=two_hours_ago)
     assert [path.name for path in (tmp_path / "tiny_Tiny_autobackups").iterdir()] == ["01"]

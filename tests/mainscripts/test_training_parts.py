@@ -21,12 +21,14 @@ from mainscripts import training_choice as choice
 from mainscripts import training_console
 from mainscripts.training_console import Console
 from mainscripts.training_guard import FROM, CollapseGuard
-from mainscripts.training_history import HEADER, Averages, HistoryFile, Row
+from mainscripts.training_history import Averages, HistoryFile, Row, header_for
 from mainscripts.training_summary import summary_box
+
+HEADER = header_for(("src", "dst"))
 
 
 def row(iteration: int, ms: float = 456.7, wait: float = 12.0) -> Row:
-    return Row(iteration, 1700000000.0 + iteration, ms, wait, 0.12341, 0.56784)
+    return Row(iteration, 1700000000.0 + iteration, ms, wait, (0.12341, 0.56784))
 
 
 @pytest.mark.parametrize(
@@ -103,32 +105,34 @@ def test_a_full_disk_costs_no_row(tmp_path):
 def test_the_guard_wants_several_high_losses_in_a_row():
     guard = CollapseGuard()
     for _ in range(FROM):
-        assert not guard.observe(1.0, 2.0)
+        assert not guard.observe({"src": 1.0, "dst": 2.0})
     for _ in range(4):
-        assert not guard.observe(11.0, 2.0)
+        assert not guard.observe({"src": 11.0, "dst": 2.0})
     assert guard.is_alarmed
-    assert not guard.observe(2.0, 2.0) and not guard.is_alarmed
-    assert [bool(guard.observe(1.0, 21.0)) for _ in range(5)] == [False] * 4 + [True]
+    assert not guard.observe({"src": 2.0, "dst": 2.0}) and not guard.is_alarmed
+    assert [bool(guard.observe({"src": 1.0, "dst": 21.0})) for _ in range(5)] == [False] * 4 + [True]
 
 
 def test_a_decoder_that_paints_one_colour_is_noticed():
     """As it happened: the loss rose from 0.55 to 4, less than that of a fresh model, and stayed there."""
     guard = CollapseGuard()
     for iteration in range(400):
-        assert not guard.observe(0.55 if iteration % 50 else 2.0, 0.6)  # single hard batches are no collapse
-    told = [bool(guard.observe(4.0, 0.6)) for _ in range(20)]
+        assert not guard.observe(
+            {"src": 0.55 if iteration % 50 else 2.0, "dst": 0.6}
+        )  # single hard batches are no collapse
+    told = [bool(guard.observe({"src": 4.0, "dst": 0.6})) for _ in range(20)]
     assert told == [False] * 19 + [True]
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
 def test_the_guard_calls_what_is_no_number_at_once(value):
-    assert "not a number" in CollapseGuard().observe(1.0, value)
+    assert "not a number" in CollapseGuard().observe({"src": 1.0, "dst": value})
 
 
 def test_a_steep_start_is_no_collapse():
     guard = CollapseGuard()
     for value in [0.001] * (FROM - 1) + [5.0]:
-        assert not guard.observe(value, value)
+        assert not guard.observe({"src": value, "dst": value})
 
 
 def test_on_a_pipe_there_is_a_line_a_second_and_the_last(monkeypatch, capsys):
