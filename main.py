@@ -18,6 +18,7 @@ COMMANDS = {
     "sort": "sort faces by sharpness, pose, likeness and more, and rename them in that order",
     "train": "train a model on two facesets",
     "merge": "put the predicted face into every frame",
+    "exportdfm": "write a trained model as a .dfm file (ONNX) for live swapping",
     "exportdfl": "write a trained model as DeepFaceLab saves one",
     "util": "pack, unpack, rename, report; metadata, debug and mask pictures of a folder of faces",
     "facesettool": "enhance, resize or cut again the faces of a folder",

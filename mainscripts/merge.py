@@ -13,6 +13,7 @@ from core.errors import SwapError, UsageError
 from core.interact.prompts import Prompter, get_prompter
 
 if TYPE_CHECKING:
+    from core.options import OptionSet
     from merger.frames import FrameFaces, Matching
     from merger.options import MergeOptions
     from merger.pool import Report
@@ -55,11 +56,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="KEY=VALUE",
         help="set a merge option (repeatable), such as mode=seamless; what is not set is asked",
     )
+    from mainscripts.swap_choice import add_flags
+
+    add_flags(parser)
 
 
 def run(args: argparse.Namespace) -> int:
     """Check, ask, merge what is missing, report."""
     from core.system import lower_priority
+    from mainscripts import swap_choice
     from merger.options import MergeOptions
 
     gpus = parse_gpu_indices(args.force_gpu_idxs)
@@ -68,12 +73,13 @@ def run(args: argparse.Namespace) -> int:
     prompter = get_prompter(args)
     name = choose_model(prompter, folders.model, args.model, args.force_model_name)
     matching = read_frames(folders)
+    how = swap_choice.choose(prompter, args, folders.model, name)
     options = MergeOptions().ask(prompter, given=given)
     workers = ask_workers(prompter)
     lower_priority()
     model = load(folders.model, name, args.model, args.cpu_only, gpus)
-    show_summary(model, options)
-    report = merge_missing(matching, options, model, folders, workers, prompter)
+    show_summary(model, options, how)
+    report = merge_missing(matching, options, model, folders, workers, prompter, how)
     return show_report(report)
 
 
@@ -222,7 +228,7 @@ def load(folder: Path, name: str, kind: str, cpu_only: bool, gpus: list[int] | N
     return model
 
 
-def show_summary(model: Model, options: MergeOptions) -> None:
+def show_summary(model: Model, options: MergeOptions, how: OptionSet | None) -> None:
     """The model and the options in one box."""
     rows = [
         ("model", f"{model.name} ({model.kind})"),
@@ -230,6 +236,7 @@ def show_summary(model: Model, options: MergeOptions) -> None:
         ("resolution", str(model.resolution)),
         ("face type", model.face_type),
         ("computes in", model.precision.describe()),
+        *(how.rows() if how else ()),
         *options.rows(),
     ]
     width = max(len(label) for label, _ in rows)
@@ -246,26 +253,30 @@ def merge_missing(
     folders: Folders,
     workers: int,
     prompter: Prompter,
+    how: OptionSet | None,
 ) -> Report:
-    """Merge the frames that have no result yet and those that the user wants anew."""
+    """Merge the frames that have no result yet and those that the user wants anew.
+
+    `how` is what the model's predictor is told; a frame merged with another is not like one merged now.
+    """
     from core.interact.progress import Progress
     from merger.frames import with_motion
     from merger.placement import FaceModel
     from merger.pool import MergeSettings, Report, merge_all
     from merger.session import MergeSession
 
-    frames = matching.frames
+    frames, told = matching.frames, how.to_json() if how else {}
     if options.motion_blur_power:
         frames = with_motion(frames, whole_pixels=options.dfl_exact)
     with MergeSession(folders.output, folders.mask) as session:
-        session.begin_run(options, _identity(model))
+        session.begin_run(options, _identity(model) | told)
         todo = choose_frames(frames, session, prompter)
         if not todo:
             print("Nothing is left to merge.")
             return Report()
         settings = MergeSettings(options, FaceModel(model.resolution, model.face_type), workers)
         with Progress("Merging", len(todo), "frame") as progress:
-            return merge_all(todo, model.predictor(), settings, session, progress.update)
+            return merge_all(todo, model.predictor(**told), settings, session, progress.update)
 
 
 def _identity(model: Model) -> dict[str, Any]:
