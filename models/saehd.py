@@ -13,10 +13,11 @@ from core.nn.archi import Archi
 from core.nn.discriminators import build_code_discriminator, build_patch_discriminator
 from core.nn.distribution import SINGLE, Distribution
 from core.nn.losses import fan_out
+from core.nn.patch_plan import patch_strides
 from core.nn.precision import Precision
 from models import autoencoder, face_losses, saehd_graph
 from models import saehd_losses as terms
-from models.base import Batch, ModelOptions
+from models.base import Batch
 from models.face_samples import face_request
 from models.network import MAIN, NetworkModel, StepLosses
 from models.recipes import Plan, Recipe
@@ -49,7 +50,7 @@ class Saehd(NetworkModel):
         self.archi = Archi.parse(o.archi, o.resolution, o.ae_dims, o.e_dims, o.d_dims, o.d_mask_dims)
         self._recipe = saehd_recipe(options)
         super().__init__(name, options, precision, distribution)
-        self._show = tf.function(lambda src, dst: saehd_graph.run(self.parts, src, dst, swap=True))
+        self._show = tf.function(self._show_graph, autograph=False)
 
     @property
     def resolution(self) -> int:
@@ -175,9 +176,9 @@ class Saehd(NetworkModel):
         src, dst, src_mask, dst_mask = (
             batch[name][:rows] for name in ("target_src", "target_dst", "target_src_mask", "target_dst_mask")
         )
-        made = self._show(tf.constant(src, tf.float32), tf.constant(dst, tf.float32))
+        outputs = self._show(tf.constant(src, tf.float32), tf.constant(dst, tf.float32))
         (src_face, _), (dst_face, found_mask), (swap, swap_mask) = (
-            (output["face"].numpy(), output["mask"].numpy()) for output in (made.src, made.dst, made.swap)
+            (output["face"].numpy(), output["mask"].numpy()) for output in outputs
         )
         shown = swap_mask if self.face_type == "head" else found_mask * swap_mask
         plain = ((src, src_face), (dst, dst_face), (swap,))
@@ -192,9 +193,14 @@ class Saehd(NetworkModel):
                 pictures[f"{title} pred"] = autoencoder.grid((of_dst[0], *of_swap))
         return pictures
 
+    def _show_graph(self, src: tf.Tensor, dst: tf.Tensor) -> tuple[saehd_graph.Output, ...]:
+        """Both persons' reconstructions and the swap."""
+        made = saehd_graph.run(self.parts, src, dst, swap=True)
+        return made.src, made.dst, made.swap
+
     # A change of options
 
-    def options_changed(self, saved: ModelOptions) -> None:
+    def options_changed(self, saved: SaehdOptions) -> None:
         """See `Model.options_changed`. The end of pretraining, and another size of the GAN's network."""
         if saved.pretrain and not self.options.pretrain:
             inters = saehd_graph.INTERS[self.archi.family]
@@ -203,13 +209,19 @@ class Saehd(NetworkModel):
             self.restore(0, np.zeros((0, len(self.sides)), np.float32))
             fresh = f"{' and '.join(inters)} with fresh weights"
             self.notes.append(f"pretraining is over: training begins at iteration 0, {fresh}")
-        sizes = [(o.gan_patch_size, o.gan_dims) for o in (saved, self.options)]
-        if self.now.gan_power and saved.gan_power and sizes[0] != sizes[1]:
+        if self._judge_is_of_another_patch(saved):
             self.renew_weights(FACE_JUDGE)
             self.optimizers[FACE_JUDGE].reset()
             self.notes.append(
-                f"the network {FACE_JUDGE} begins with fresh weights: its size is another one now"
+                f"the network {FACE_JUDGE} begins with fresh weights: its patch size is another now"
             )
+
+    def _judge_is_of_another_patch(self, saved: SaehdOptions) -> bool:
+        """Whether the GAN's saved weights fit only by chance; loading renews those that do not fit."""
+        now, in_use = self.options, self.now.gan_power > 0 and saved.gan_power > 0
+        layers = [len(patch_strides(o.gan_patch_size)) for o in (saved, now)]
+        alike = saved.gan_dims == now.gan_dims and layers[0] == layers[1]
+        return in_use and alike and saved.gan_patch_size != now.gan_patch_size
 
 
 def _first(x: tf.Tensor) -> tf.Tensor:

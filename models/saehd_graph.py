@@ -55,15 +55,16 @@ def run(parts: Parts, src: tf.Tensor, dst: tf.Tensor, swap: bool = False, painte
 def _run_df(parts: Parts, features: tf.Tensor, swap: bool, painted: bool) -> Pass:
     codes = parts["inter"](features)
     code_src, code_dst = tf.split(codes, 2)
-    of_src = [code_src]
-    if swap:
-        of_src.append(code_dst)
+    of_src, of_dst = [code_src], code_dst
+    if swap:  # a decoder uses its code twice
+        of_dst, of_swap = fan_out(code_dst, 2)
+        of_src.append(of_swap)
     if painted:
         of_src.append(tf.stop_gradient(code_dst))
     made = _decoded(parts["decoder_src"], of_src)
     return Pass(
         src=made[0],
-        dst=parts["decoder_dst"](code_dst),
+        dst=parts["decoder_dst"](of_dst),
         swap=made[1] if swap else None,
         painted=made[-1] if painted else None,
         codes=codes,
