@@ -293,7 +293,8 @@ def _plain(value: Any) -> Any:
 
 def _history(rows: Any, path: Path) -> np.ndarray:
     try:
-        history = np.asarray(rows if rows is not None else [], np.float32)
+        with np.errstate(over="ignore"):
+            history = np.asarray(rows if rows is not None else [], np.float32)
     except (TypeError, ValueError, OverflowError) as err:
         raise CheckpointError(f"{path}: the loss history is not a table of numbers") from err
     if history.size == 0:

@@ -177,7 +177,7 @@ def write_tiny(folder) -> None:
         (folder / f"old_SAEHD_{suffix}").write_bytes(safe_pickle.dumps(record))
 
 
-@settings(max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     suffix=st.sampled_from(["encoder.npy", "src_dst_opt.npy", "data.dat"]),
     edits=st.lists(st.tuples(st.integers(0, 4000), st.integers(0, 255)), min_size=1, max_size=4),
@@ -205,7 +205,7 @@ JUNK = st.recursive(
 )
 
 
-@settings(max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     suffix=st.sampled_from(["encoder.npy", "src_dst_opt.npy", "data.dat"]),
     key=st.sampled_from(

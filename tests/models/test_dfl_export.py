@@ -82,7 +82,7 @@ def kept_here(checkpoint: Checkpoint, folder: Path, name: str, kind: str) -> Che
     return store.load_latest()
 
 
-@pytest.mark.parametrize("kind", ["SAEHD", "Quick96"])
+@pytest.mark.parametrize("kind", ["SAEHD", pytest.param("Quick96", marks=pytest.mark.slow)])
 def test_the_fixtures_come_back_as_deepfacelab_wrote_them(dfl_fixture, tmp_path, kind):
     fixture = dfl_fixture(
         *{"SAEHD": ("saehd_df-ud_16", "fx_SAEHD_"), "Quick96": ("quick96", "fx_Quick96_")}[kind]
@@ -259,41 +259,27 @@ def test_the_summary_is_deepfacelabs_box(dfl_fixture, shared_data):
 
 
 @pytest.fixture
-def workshop(quick96_fixture, tmp_path) -> Path:
-    """A folder with a Quick96 model of ours, by its DeepFaceLab recipe."""
-    folder = tmp_path / "models"
-    shapes = {path: array.shape for path, array in quick96_fixture.weights.items()}
-    loaded = load_dfl_checkpoint(quick96_fixture.folder, "fx", "Quick96", shapes)
-    kept_here(loaded, folder, "fx", "Quick96")
-    return folder
+def workshop(state, tmp_path) -> Path:
+    """A folder with a SAEHD model of ours."""
+    kept_here(state, tmp_path / "models", "old", "SAEHD")
+    return tmp_path / "models"
 
 
-def run(folder: Path, out: Path, *more: str, kind: str = "Quick96") -> int:
-    return main.main(
-        [
-            "exportdfl",
-            "--model-dir",
-            str(folder),
-            "--model",
-            kind,
-            "--output-dir",
-            str(out),
-            "--no-prompt",
-            *more,
-        ]
-    )
+def run(folder: Path, out: Path, *more: str, kind: str = "SAEHD") -> int:
+    flags = ["--model-dir", str(folder), "--model", kind, "--output-dir", str(out), "--no-prompt"]
+    return main.main(["exportdfl", *flags, *more])
 
 
-def test_the_command_writes_and_reports(workshop, quick96_fixture, tmp_path, capsys):
+def test_the_command_writes_and_reports(workshop, state, tmp_path, capsys):
     assert run(workshop, tmp_path / "out") == 0
     told = capsys.readouterr().out
-    assert "fx_Quick96_encoder.npy" in told and "8 weights, 4,306,560 numbers" in told
-    assert "left out: precision" in told and "of iteration 1, as DeepFaceLab saves it" in told
-    path = tmp_path / "out" / "fx_Quick96_inter.npy"
-    assert_same(read_as_dfl(path), safe_pickle.load_file(quick96_fixture.folder / path.name))
+    assert "old_SAEHD_encoder.npy" in told and "8 weights, 270,240 numbers" in told
+    assert "left out: eyes_prio, precision" in told and "of iteration 5, as DeepFaceLab saves it" in told
+    found = read_as_dfl(tmp_path / "out" / "old_SAEHD_inter.npy")
+    np.testing.assert_array_equal(found["dense1/bias:0"], state.weights["inter/dense1/bias"])
 
 
-def test_the_command_refuses_in_one_line(workshop, quick96_fixture, tmp_path, capsys):
+def test_the_command_refuses_in_one_line(workshop, tmp_path, capsys):
     def refusal(*arguments, **named) -> str:
         assert run(*arguments, **named) in (1, 2)
         error = capsys.readouterr().err
@@ -301,10 +287,10 @@ def test_the_command_refuses_in_one_line(workshop, quick96_fixture, tmp_path, ca
         return error
 
     assert "model's own folder" in refusal(workshop, workshop)
-    assert "model's own folder" in refusal(workshop, workshop / "fx_Quick96")
+    assert "model's own folder" in refusal(workshop, workshop / "old_SAEHD")
     assert "no model 'Nonsense'" in refusal(workshop, tmp_path / "out", kind="Nonsense")
-    assert "copy its files" in refusal(quick96_fixture.folder, tmp_path / "out")
-    assert "no Quick96 model is named 'x'" in refusal(workshop, tmp_path / "out", "--force-model-name", "x")
+    assert "copy its files" in refusal(tmp_path, tmp_path / "out")
+    assert "no SAEHD model is named 'x'" in refusal(workshop, tmp_path / "out", "--force-model-name", "x")
     assert run(workshop, tmp_path / "out") == 0
     capsys.readouterr()
     assert "are there already" in refusal(workshop, tmp_path / "out")

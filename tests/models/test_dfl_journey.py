@@ -20,7 +20,9 @@ CASES = {
 }
 
 
-@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize(
+    "case", [pytest.param(case, marks=[pytest.mark.slow] * (case == "AMP as DFL")) for case in CASES]
+)
 def test_there_and_back(tmp_path, case, capsys):
     kind, changes = CASES[case]
     model = models.create_model(kind, models.options_class(kind)(**SMALL, **changes), "here")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 
 import pytest
@@ -56,12 +57,9 @@ def test_amp_and_the_discriminators_too():
     assert count(code_discriminator_shapes(256, 3)) == 6_949_633
 
 
-@pytest.mark.parametrize(
-    ("folder", "prefix", "slots"),
-    [("quick96", "fx_Quick96_", ("acc",)), ("saehd_df-ud_16", "fx_SAEHD_", ("m", "v"))],
-)
-def test_names_shapes_and_order_of_deepfacelabs_own_files(dfl_fixture, folder, prefix, slots):
-    spec = dfl_fixture(folder, prefix).spec
+@pytest.mark.parametrize(("folder", "slots"), [("quick96", ("acc",)), ("saehd_df-ud_16", ("m", "v"))])
+def test_names_shapes_and_order_of_deepfacelabs_own_files(shared_data, folder, slots):
+    spec = json.loads((shared_data / "dfl" / folder / "spec.json").read_text())
     shapes = network_shapes(dims_of(spec["model"], spec["options"]))
     assert list(shapes.items()) == [
         (f"{name.removesuffix('.npy')}/{key.removesuffix(':0')}", tuple(shape))
