@@ -172,7 +172,7 @@ def _optimizer_files(saved: Checkpoint, groups: Mapping[str, Shapes]) -> tuple[l
         paths = [path for part in parts for path in groups[part]]
         keys = {slot_key(slot, path): f"{slot}/{path}" for slot in slots for path in paths}
         if steps is None or not slots or not all(key in saved.optimizer for key in keys.values()):
-            notes.append(f"{suffix} is not written: nothing saved suits DeepFaceLab's optimizer, which starts anew")
+            notes.append(f"{suffix} is not written: no slots suit DeepFaceLab's optimizer, which starts anew")
             continue
         entries: Entries = [(COUNTER, np.int64(steps)), *((k, saved.optimizer[v]) for k, v in keys.items())]
         files.append(_File(suffix, f"{int(steps)} updates, {len(keys)} slots", _pickled(entries)))
