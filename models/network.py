@@ -64,7 +64,6 @@ class NetworkModel(Model):
         self.variables = self.variables_of(self.parts)
         self._optimizers: dict[str, Optimizer] = {}  # made when first needed: merging needs none
         self._scale: LossScale | None = None
-        self._share: Callable[[], None] | None = None
         self._train = distribution.compile(self._train_graph, jit=options.xla == "step")
         self._kept_weights: dict[str, np.ndarray] = {}  # of optional parts that are not in use now
         self._kept_state: dict[str, np.ndarray] = {}
@@ -246,14 +245,12 @@ class NetworkModel(Model):
 
     def share(self) -> None:
         """Make weights and optimizers on all machines those of the chief; every one must call it."""
-        if self._share is None:
-            variables = list(self.variables.values())
-            for optimizer in self.optimizers.values():
-                variables += [*optimizer.slots.values(), optimizer.steps]
-            if self._scale is not None:
-                variables += [self._scale.scale, self._scale.good]
-            self._share = self.distribution.sharing(variables)
-        self._share()
+        variables = list(self.variables.values())
+        for optimizer in self.optimizers.values():
+            variables += [*optimizer.slots.values(), optimizer.steps]
+        if self._scale is not None:
+            variables += [self._scale.scale, self._scale.good]
+        self.distribution.share(variables)
 
     # Use
 

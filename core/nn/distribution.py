@@ -71,9 +71,8 @@ class Distribution:
         """What every process says: (workers, len(numbers)) float32. All of them must call it, alike."""
         return np.asarray([numbers], np.float32)
 
-    def sharing(self, variables: Sequence[tf.Variable]) -> Callable[[], None]:
-        """A function, to be called by every process, after which all variables are the chief's."""
-        return lambda: None
+    def share(self, variables: Sequence[tf.Variable]) -> None:
+        """Make variables the chief's everywhere. All processes must call it, alike."""
 
     def check_batch(self, size: int) -> None:
         """Refuse a batch that cannot be shared equally.
@@ -197,7 +196,7 @@ class Replicated(Distribution):
 
         return self._strategy.run(on_replica, args=(numbers,))
 
-    def sharing(self, variables: Sequence[tf.Variable]) -> Callable[[], None]:
+    def share(self, variables: Sequence[tf.Variable]) -> None:
         def on_replica() -> None:
             context = tf.distribute.get_replica_context()
             speaks = self.is_chief and self._number(context) == 0
