@@ -46,7 +46,8 @@ class Batches:
 
         seed = model.options.seed + RESEED_STEP * attempt
         self.resolution = model.resolution
-        self._model, self._say = model, say
+        self._model: Model | None = model
+        self._say = say
         self._loaders = {}
         for number, side in enumerate(model.sides):
             lender = facesets[model.sides[(number + 1) % len(model.sides)]]
@@ -109,3 +110,4 @@ class Batches:
         self._ahead.clear()
         for loader in self._loaders.values():
             loader.close()
+        self._loaders, self._model = {}, None  # the model may have to make room

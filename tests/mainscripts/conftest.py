@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import cv2
 import numpy as np
@@ -11,6 +12,13 @@ import pytest
 import facelib
 from facelib import FaceMetadata
 from facelib.landmarks import MEAN_HEAD_3D
+from mainscripts import training_loop
+from mainscripts.training_console import Console
+from mainscripts.training_loop import Trainer
+from mainscripts.training_saves import Plan
+from models import CheckpointStore
+from samplelib import Faceset
+from tests.tiny_training import FakeScreen, TinyModel
 
 
 def write_faces(folder: Path, seed: int, count: int = 6, size: int = 96) -> Path:
@@ -44,3 +52,43 @@ def drawn_faces(tmp_path_factory) -> dict[str, Path]:
     """Folders of the aligned faces of two drawn persons, `src` and `dst`."""
     folder = tmp_path_factory.mktemp("drawn faces")
     return {side: write_faces(folder / side, seed) for seed, side in enumerate(("src", "dst"))}
+
+
+@pytest.fixture(scope="session")
+def facesets(drawn_faces):
+    """Those faces, opened."""
+    return {side: Faceset.open(folder) for side, folder in drawn_faces.items()}
+
+
+@pytest.fixture
+def train(tmp_path, facesets, monkeypatch):
+    """Runs a trainer in `tmp_path` and returns it with the exit code in `code`."""
+    monkeypatch.setattr(training_loop, "PREVIEW_SECONDS", 3600.0)
+
+    def start(target=0, model=None, screen=None, faults=None, prepare=None, sets=None, rebuild=None, **plan):
+        model = model or TinyModel()
+        store = CheckpointStore(tmp_path, model.name, model.kind)
+        if store.exists() and model.iteration == 0:
+            saved = store.load_latest()
+            model.load_weights(saved.weights)
+            model.load_optimizer_state(saved.optimizer)
+            model.restore(saved.iteration, saved.loss_history)
+            model.extra_state = saved.extra
+        model.faults = faults or {}
+        keys = SimpleNamespace(lines=lambda: [], close=lambda: None)
+        trainer = Trainer(
+            model,
+            store,
+            sets or facesets,
+            Plan(tmp_path / "tiny_Tiny", target, **plan),
+            Console(),
+            screen or FakeScreen(),
+            keys,
+            rebuild=rebuild,
+        )
+        if prepare:
+            prepare(trainer)
+        trainer.code = trainer.run()
+        return trainer
+
+    return start

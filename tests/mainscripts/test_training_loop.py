@@ -8,7 +8,6 @@ import shutil
 import signal
 import time
 from dataclasses import replace
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -16,146 +15,12 @@ import pytest
 from core.errors import CheckpointError
 from core.imageio import read_image
 from core.interact.screen import ClosedEvent, KeyEvent
-from mainscripts import training_loop
-from mainscripts.training_console import Console
-from mainscripts.training_history import header_for
-from mainscripts.training_loop import CAUTION, Trainer
-from mainscripts.training_saves import Plan
+from mainscripts.training_loop import CAUTION
 from models import CheckpointStore
-from models.base import Model, ModelOptions
-from models.recipes import RECIPES
-from samplelib import Faceset
+from models.base import ModelOptions
+from tests.tiny_training import FakeScreen, TinyModel, csv_rows, saved_iteration
 
-HEADER = header_for(("src", "dst"))
 LINE = re.compile(r"\[\d\d:\d\d:\d\d\]\[#(\d{6,})\]\[(\d{4,}ms|[\d.]{5}s)\]\[\d+\.\d{4}\]\[\d+\.\d{4}\]$")
-
-
-class TinyModel(Model):
-    """Learns the mean colour of each person; `faults` maps iterations to what happens instead."""
-
-    kind = "Tiny"
-    options_class = ModelOptions
-    resolution = 32
-    face_type = "full_face"
-    recipe = RECIPES["dfl"]
-
-    def __init__(self, options: ModelOptions | None = None) -> None:
-        precision = SimpleNamespace(compute="float32", describe=lambda: "float32")
-        super().__init__("tiny", options or ModelOptions(), precision)
-        self.values = {side: np.zeros(3, np.float32) for side in ("src", "dst")}
-        self.momentum = {f"m/{side}": np.zeros(3, np.float32) for side in ("src", "dst")}
-        self.faults = {}
-        self.seen = []
-        self.primed = []
-
-    def _step(self, batch):
-        losses = {}
-        for side, value in self.values.items():
-            error = batch[f"warped_{side}"].mean(axis=(0, 1, 2)) - value
-            self.momentum[f"m/{side}"] = (
-                np.float32(0.5) * self.momentum[f"m/{side}"] + np.float32(0.1) * error
-            )
-            self.values[side] = value + self.momentum[f"m/{side}"]
-            losses[side] = float(np.abs(error).mean())
-        self.seen.append((self.iteration, float(batch["warped_src"].sum())))
-        fault = self.faults.get(self.iteration + 1)
-        return fault(self, losses) if fault else losses
-
-    def prime(self, batches):
-        self.primed.append((self.iteration, sorted(batches(0))))
-
-    def predictor(self, precision=None):
-        def paint(faces):
-            masks = np.ones((*faces.shape[:3], 1), np.float32)
-            return np.broadcast_to(self.values["src"], faces.shape), masks, masks
-
-        return paint
-
-    def preview(self, batch):
-        row = np.concatenate([batch["target_src"][0], batch["target_dst"][0]], axis=1)
-        return {"Tiny": row, "Tiny masked": row * 0.5}
-
-    def weights(self):
-        return {side: value.copy() for side, value in self.values.items()}
-
-    def weight_shapes(self):
-        return {side: value.shape for side, value in self.values.items()}
-
-    def load_weights(self, values):
-        self.values = {side: np.array(values[side]) for side in ("src", "dst")}
-
-    def optimizer_state(self):
-        return {name: value.copy() for name, value in self.momentum.items()}
-
-    def load_optimizer_state(self, state):
-        self.momentum = {name: np.array(state[name]) for name in self.momentum}
-        return True
-
-
-class FakeScreen:
-    """Gives the prepared events, one list per call."""
-
-    kind, closed = "window", False
-
-    def __init__(self, *events):
-        self.prepared, self.images = list(events), []
-
-    def show(self, image, caption=""):
-        self.images.append(image)
-
-    def events(self, timeout=0.0):
-        return self.prepared.pop(0) if self.prepared else []
-
-    def close(self):
-        self.closed = True
-
-
-@pytest.fixture(scope="module")
-def facesets(drawn_faces):
-    return {side: Faceset.open(folder) for side, folder in drawn_faces.items()}
-
-
-@pytest.fixture
-def train(tmp_path, facesets, monkeypatch):
-    """Runs a trainer in `tmp_path` and returns it with the exit code in `code`."""
-    monkeypatch.setattr(training_loop, "PREVIEW_SECONDS", 3600.0)
-
-    def start(target=0, model=None, screen=None, faults=None, prepare=None, **plan) -> Trainer:
-        model = model or TinyModel()
-        store = CheckpointStore(tmp_path, model.name, model.kind)
-        if store.exists() and model.iteration == 0:
-            saved = store.load_latest()
-            model.load_weights(saved.weights)
-            model.load_optimizer_state(saved.optimizer)
-            model.restore(saved.iteration, saved.loss_history)
-            model.extra_state = saved.extra
-        model.faults = faults or {}
-        keys = SimpleNamespace(lines=lambda: [], close=lambda: None)
-        trainer = Trainer(
-            model,
-            store,
-            facesets,
-            Plan(tmp_path / "tiny_Tiny", target, **plan),
-            Console(),
-            screen or FakeScreen(),
-            keys,
-        )
-        if prepare:
-            prepare(trainer)
-        trainer.code = trainer.run()
-        return trainer
-
-    return start
-
-
-def csv_rows(folder):
-    data = (folder / "tiny_Tiny_history.csv").read_bytes()
-    assert data.startswith(HEADER)
-    return [line.split(",") for line in data[len(HEADER) :].decode().splitlines()]
-
-
-def saved_iteration(folder):
-    return CheckpointStore(folder, "tiny", "Tiny").load_latest().iteration
 
 
 def test_it_trains_to_the_target_and_leaves_everything_behind(train, tmp_path, capsys):
