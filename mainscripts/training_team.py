@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 from core.errors import SwapError
 from core.nn.cluster import Cluster
 from mainscripts.training_console import Console
-from mainscripts.training_loop import CAUTION, Trainer
+from mainscripts.training_loop import Trainer
 from models.tensor_file import fetched
 
 if TYPE_CHECKING:
@@ -46,12 +46,9 @@ class _Nothing:
 class TeamTrainer(Trainer):
     """What every machine of a team does."""
 
-    model: Model
-
     def __init__(self, *args, **kwargs) -> None:
         super().__init__(*args, **kwargs)
         self.distribution: Distribution = self.model.distribution
-        self._over = False
         self._unsound = ""  # why the chief could not save
         self._to_share = True  # at the start: machines may have primed a little differently
 
@@ -113,6 +110,9 @@ class Follower(TeamTrainer):
     def _open_preview(self) -> _Nothing:
         return _Nothing()
 
+    def _choose_history(self) -> None:
+        pass
+
     def _show_preview(self) -> None:
         pass
 
@@ -136,10 +136,8 @@ class Follower(TeamTrainer):
             raise SwapError("worker 0 cannot go back to a save; see its messages")
         self.model.restore(iteration, self.model.loss_history[:iteration])
         self.model.share()
-        self.guard.reset()
         self.attempt = attempt
-        self.model.rate_scale = CAUTION**attempt
-        self._load_batches()
+        self._resume()
         self.console.say(f"Going on from iteration {iteration}, as worker 0 does.")
 
 

@@ -206,7 +206,7 @@ class Replicated(Distribution):
                 for variable, value in zip(own, self._sum(sent)):
                     variable.assign(value)
 
-        return tf.function(lambda: self._strategy.run(on_replica))
+        tf.function(lambda: self._strategy.run(on_replica), autograph=False)()
 
 
 def choose_distribution(devices: Devices) -> Distribution:
