@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import keras
@@ -14,12 +14,13 @@ from core.nn.discriminators import build_code_discriminator, build_patch_discrim
 from core.nn.distribution import SINGLE, Distribution
 from core.nn.losses import fan_out
 from core.nn.patch_plan import patch_strides
+from core.nn.perceptual import PerceptualLoss
 from core.nn.precision import Precision
 from models import autoencoder, face_losses, saehd_graph
 from models import saehd_losses as terms
 from models.base import Batch
 from models.face_samples import face_request
-from models.network import MAIN, NetworkModel, StepLosses
+from models.network import MAIN, NetworkModel, Spared, StepLosses
 from models.recipes import Plan, Recipe
 from models.saehd_options import SaehdOptions
 from models.saehd_recipe import in_force, saehd_recipe
@@ -49,6 +50,7 @@ class Saehd(NetworkModel):
         o = options
         self.archi = Archi.parse(o.archi, o.resolution, o.ae_dims, o.e_dims, o.d_dims, o.d_mask_dims)
         self._recipe = saehd_recipe(options)
+        self._seer: PerceptualLoss | None = None
         super().__init__(name, options, precision, distribution)
         self._show = tf.function(self._show_graph, autograph=False)
 
@@ -90,6 +92,10 @@ class Saehd(NetworkModel):
         return autoencoder.build_part(self.archi, name, policy, o.seed)
 
     @property
+    def spared(self) -> Spared:
+        return Spared(not self.now.models_opt_on_gpu, self.now.lr_dropout == "cpu")
+
+    @property
     def steps_apart(self) -> bool:
         return self.options.dfl_compat
 
@@ -117,17 +123,8 @@ class Saehd(NetworkModel):
         )
         face, mask = (tf.concat([made.src[name], made.dst[name]], axis=0) for name in ("face", "mask"))
         judged, masked = now.gan_power > 0, now.masked_training
-        face, *more = fan_out(face, 1 + now.eyes_mouth_prio + (judged and masked))
-        target, found = (wanted.masked, face * wanted.soft) if masked else (wanted.face, face)
-        for_structure, for_pixels, *for_judge = fan_out(found, 2 + judged)
-        own = [
-            face_losses.structure(target, for_structure, terms.window_sizes(self.resolution)),
-            face_losses.pixels(target, for_pixels),
-            face_losses.mask_error(wanted, mask),
-        ]
-        if now.eyes_mouth_prio:
-            own.append(face_losses.eyes_and_mouth(wanted, more.pop()))
-        of_src, of_dst = tf.split(terms.total(own), 2)
+        own, target, for_judge, for_border = self._likeness(wanted, face, mask, judged)
+        of_src, of_dst = tf.split(own, 2)
         of_src = terms.total([of_src, *self._styles(made, wanted)])
 
         paid, judges = [of_src, of_dst], {}
@@ -139,9 +136,55 @@ class Saehd(NetworkModel):
             fooled, judges[FACE_JUDGE] = terms.judged_faces(parts[FACE_JUDGE], real, fake)
             paid.append(now.gan_power * fooled)
             if masked:
-                border = (_first(x) for x in (more[0], wanted.face, wanted.soft))
+                border = (_first(x) for x in (for_border[0], wanted.face, wanted.soft))
                 paid.append(terms.clean_border(*border))
         return StepLosses({"src": of_src, "dst": of_dst}, {MAIN: terms.total(paid), **judges})
+
+    def _likeness(
+        self, wanted: face_losses.Targets, face: tf.Tensor, mask: tf.Tensor, judged: bool = False
+    ) -> tuple[tf.Tensor, tf.Tensor, list[tf.Tensor], list[tf.Tensor]]:
+        """How far reconstructions are from what they should be.
+
+        Args:
+            wanted: What the faces should become.
+            face: (N, R, R, 3).
+            mask: (N, R, R, 1).
+            judged: Whether a discriminator looks at the faces, too.
+
+        Returns:
+            The sum of all terms, (N,); the targets as the terms take them; if judged, one copy each of the
+            faces like them and, in masked training, of the whole faces.
+        """
+        now, seen = self.now, self.now.perceptual_power > 0
+        face, *more = fan_out(face, 1 + now.eyes_mouth_prio + (judged and now.masked_training))
+        target, found = (wanted.masked, face * wanted.soft) if now.masked_training else (wanted.face, face)
+        for_structure, for_pixels, *rest = fan_out(found, 2 + seen + judged)
+        own = [
+            face_losses.structure(target, for_structure, terms.window_sizes(target.shape[1])),
+            face_losses.pixels(target, for_pixels),
+            face_losses.mask_error(wanted, mask),
+        ]
+        if now.eyes_mouth_prio:
+            own.append(face_losses.eyes_and_mouth(wanted, more.pop()))
+        if seen:
+            unlike = self._perceptual()(target, rest.pop())
+            own.append(face_losses.STRUCTURE_POWER * now.perceptual_power * unlike)
+        return terms.total(own), target, rest, more
+
+    def _perceptual(self) -> PerceptualLoss:
+        """Loaded when first needed: merging needs none."""
+        if self._seer is None:
+            self._seer = PerceptualLoss(self.now.perceptual_weights, self.precision.compute)
+        return self._seer
+
+    def prime(self, batches: Callable[[int], Batch]) -> None:
+        """Load what training needs beside the networks, so that an error comes before the first iteration."""
+        if self.now.perceptual_power > 0:
+            self._perceptual()
+
+    def _step(self, batch: Batch) -> dict[str, float]:
+        self.prime(lambda number: batch)
+        return super()._step(batch)
 
     def _wanted(self, tensors: Mapping[str, tf.Tensor]) -> face_losses.Targets:
         """Of both sides, the source's samples before the destination's."""

@@ -73,3 +73,14 @@ def wide_sums():
 
 def _data_inputs(node) -> int:
     return sum(not name.startswith("^") for name in node.input)
+
+
+@pytest.fixture(scope="session")
+def vgg16_file(tmp_path_factory) -> Path:
+    """Random weights of VGG16 without top, as Keras saves them."""
+    import keras
+
+    keras.utils.set_random_seed(4)
+    path = tmp_path_factory.mktemp("vgg16") / "vgg16.weights.h5"
+    keras.applications.VGG16(include_top=False, weights=None).save_weights(path)
+    return path
