@@ -91,10 +91,7 @@ def free_memory(on_gpu: bool) -> int:
 def memory_rows(model: Model, room: int) -> list[tuple[str, str]]:
     """For the summary box."""
     estimate = model.memory()
-    rows = [
-        ("parameters", f"{estimate.parameters:,}"),
-        ("needed, about", f"{estimate.total / 1e9:.2f} GB"),
-    ]
+    rows = [("needed, about", f"{estimate.total / 1e9:.2f} GB")]
     return [*rows, ("free", f"{room / 1e9:.2f} GB")] if room else rows
 
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
 import signal
 import time
+import urllib.request
 from dataclasses import replace
 
 import numpy as np
@@ -15,6 +17,7 @@ import pytest
 from core.errors import CheckpointError
 from core.imageio import read_image
 from core.interact.screen import ClosedEvent, KeyEvent
+from core.interact.screen_browser import BrowserScreen
 from mainscripts.training_loop import CAUTION
 from models import CheckpointStore
 from models.base import ModelOptions
@@ -238,6 +241,25 @@ def test_the_windows_keys(train, tmp_path, capsys):
     assert any(path.name == "weights.safetensors" for path in backups)
     assert any(path.name == "tiny_Tiny_preview.jpg" for path in backups)
     assert "Backed up to" in capsys.readouterr().out
+
+
+def test_the_same_keys_from_a_browser(train, tmp_path):
+    screen, versions = BrowserScreen("training"), {}
+    keys = {3: "l", 5: " ", 7: "s", 9: "b", 11: "p", 13: "enter"}
+
+    def press(model, losses):
+        versions[model.iteration + 1] = screen._version
+        key = keys.get(model.iteration + 1)
+        if key:
+            body = json.dumps([{"key": key}]).encode()
+            urllib.request.urlopen(urllib.request.Request(f"{screen.url}events", body, method="POST")).close()
+        return losses
+
+    trainer = train(faults=dict.fromkeys(range(1, 20), press), screen=screen)
+    assert trainer.code == 0 and trainer.model.iteration == 13 == saved_iteration(tmp_path)
+    drawn = {pressed: versions[pressed + 1] - versions[pressed] for pressed in range(2, 13)}
+    assert {pressed for pressed, times in drawn.items() if times} == {3, 5, 7, 11}
+    assert (tmp_path / "tiny_Tiny_autobackups" / "01").is_dir()
 
 
 def test_closing_the_window_saves_and_goes_on(train, tmp_path):

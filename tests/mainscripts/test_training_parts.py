@@ -7,6 +7,7 @@ import io
 import math
 import os
 import re
+import time
 from pathlib import Path
 
 import numpy as np
@@ -49,6 +50,19 @@ def test_the_average_leaves_out_the_iterations_that_compile():
         if iteration < 2:
             assert averages.text() == ""
     assert averages.text() == "avg 500 ms/it, 10 % waiting "
+
+
+def test_the_time_left_counts_what_lies_between_iterations_too():
+    averages = Averages()
+    for iteration in range(2, 7):  # a second apart by the clock, as if previews took the rest
+        averages.add(row(iteration, 500.0, wait=0.0))
+    text = averages.text(left=7200)
+    until = time.strftime("%H:%M", time.localtime(1700000006.0 + 7200))
+    assert text == f"avg 500 ms/it, 0 % waiting, 2:00:00 left (until {until}) "
+    assert ", 1:00 left" in averages.text(left=60)
+    assert re.search(r"until \d\d \w+ \d\d:\d\d\)", averages.text(left=100_000))
+    averages.add(row(4, 500.0))  # it went back: what was measured before does not count
+    assert "left" not in averages.text(left=60)
 
 
 @settings(max_examples=60, deadline=None)
