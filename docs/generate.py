@@ -15,9 +15,11 @@ if str(ROOT) not in sys.path:
 import main as program  # noqa: E402
 import models  # noqa: E402
 from core.options import NEVER, Condition, OptionSet  # noqa: E402
+from mainscripts.exportdfm import ExportOptions  # noqa: E402
 from mainscripts.extract import ExtractOptions  # noqa: E402
 from mainscripts.sort import SortOptions  # noqa: E402
 from merger.options import MergeOptions  # noqa: E402
+from models.swap_options import MorphOptions, PersonOptions  # noqa: E402
 
 PAGE = ROOT / "docs" / "options.md"
 HEAD = """\
@@ -48,6 +50,9 @@ def option_sections() -> dict[str, type[OptionSet]]:
     return {
         **trained,
         "Merging (`merge --option`)": MergeOptions,
+        "Merging with AMP (flag of `merge`)": MorphOptions,
+        "Models of several persons (flags of `merge` and `exportdfm`)": PersonOptions,
+        "Export (`exportdfm --option`)": ExportOptions,
         "Extraction (flags of `extract`)": ExtractOptions,
         "Sorting (flags of `sort`)": SortOptions,
     }

@@ -1,0 +1,14 @@
+@echo off
+rem Train SAEHD, the model for good results, with a preview window.
+rem Written by generate.py from scripts.toml: change it there.
+setlocal
+call "%~dp0setenv.bat" "6_train_SAEHD.sh" %*
+set "CODE=%ERRORLEVEL%"
+if not "%CODE%"=="0" goto end
+if defined HANDED_OVER goto end
+"%PYTHON%" "%REPO%\main.py" train --training-data-src-dir "%WORKSPACE%\data_src\aligned" --training-data-dst-dir "%WORKSPACE%\data_dst\aligned" --model-dir "%WORKSPACE%\model" --model SAEHD --pretraining-data-dir "%WORKSPACE%\pretrain_faces" %*
+set "CODE=%ERRORLEVEL%"
+if not "%CODE%"=="0" goto end
+:end
+if not defined FACELAB_NO_PAUSE pause
+exit /b %CODE%

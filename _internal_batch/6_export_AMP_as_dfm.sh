@@ -1,0 +1,5 @@
+#!/usr/bin/env bash
+# Write a trained AMP model as a file for live swapping.
+# Written by generate.py from scripts.toml: change it there.
+. "$(dirname "$(readlink -f "${BASH_SOURCE[0]}" 2>/dev/null || echo "${BASH_SOURCE[0]}")")/setenv.sh"
+"$PYTHON" "$REPO/main.py" exportdfm --model-dir "$WORKSPACE/model" --model AMP "$@"
