@@ -19,7 +19,7 @@ from models import face_losses as terms
 from models.amp_options import AmpOptions
 from models.base import Batch
 from models.face_samples import face_request
-from models.network import MAIN, NetworkModel, StepLosses
+from models.network import MAIN, NetworkModel, Spared, StepLosses
 from models.recipes import Recipe, detail_recipe
 from samplelib import SampleRequest
 
@@ -55,7 +55,7 @@ class Amp(NetworkModel):
             options.d_mask_dims,
         )
         super().__init__(name, options, precision, distribution)
-        self._show = tf.function(self._show_graph)
+        self._show = tf.function(self._show_graph, autograph=False)
 
     @property
     def resolution(self) -> int:
@@ -80,6 +80,10 @@ class Amp(NetworkModel):
         if self.options.dfl_compat:
             groups[MAIN] = tuple(part for part in groups[MAIN] if part not in INTERS)
         return groups
+
+    @property
+    def spared(self) -> Spared:
+        return Spared(not self.options.models_opt_on_gpu, self.options.lr_dropout == "cpu")
 
     @property
     def steps_apart(self) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import abc
+import contextlib
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ import numpy as np
 import tensorflow as tf
 
 from core.errors import UsageError
+from core.nn.convolution import on_cpu
 from core.nn.distribution import SINGLE, Distribution
 from core.nn.layers import part_weights
 from core.nn.memory import MemoryEstimate, estimate
@@ -45,6 +47,14 @@ class Tuning:
     decayed: tuple[str, ...] = ()  # whole paths; the plan's `decay` pulls them towards zero
 
 
+@dataclass(frozen=True)
+class Spared:
+    """What is kept off a GPU, to save its memory, where one device computes; on a CPU it means nothing."""
+
+    state: bool = False  # weights, slots and their update
+    masks: bool = False  # of learning-rate dropout
+
+
 class NetworkModel(Model):
     """A model of several networks ("parts"), named as in DFL's checkpoints."""
 
@@ -59,7 +69,11 @@ class NetworkModel(Model):
     ) -> None:
         super().__init__(name, options, precision)
         self.distribution = distribution
-        with distribution.scope():
+        self._spared = Spared() if on_cpu() else self.spared
+        if self._spared.state and distribution.replicas > 1:
+            self._spared = Spared(masks=self._spared.masks)
+            self.notes.append("models_opt_on_gpu=n is for one GPU; of several, each holds all weights")
+        with distribution.scope(), self._home():
             self.parts = {part: self.build_part(part, precision.policy) for part in self.part_names}
         self.variables = self.variables_of(self.parts)
         self._optimizers: dict[str, Optimizer] = {}  # made when first needed: merging needs none
@@ -100,6 +114,11 @@ class NetworkModel(Model):
     def tuning(self) -> Tuning:
         """Weights that the main optimizer treats apart."""
         return Tuning()
+
+    @property
+    def spared(self) -> Spared:
+        """What the options keep off a GPU."""
+        return Spared()
 
     @property
     def steps_apart(self) -> bool:
@@ -154,7 +173,7 @@ class NetworkModel(Model):
             one_device = self.distribution.replicas == 1
             jit = self.options.xla == "auto" or (self.options.xla == "step" and not one_device)
             spec, tuning = self.optimizer_spec(), self.tuning
-            with self.distribution.scope():
+            with self.distribution.scope(), self._home():
                 for name, parts in self.optimizer_parts.items():
                     weights = self._weights_of(parts)
                     main = name == MAIN
@@ -162,7 +181,7 @@ class NetworkModel(Model):
                     slow = [path for path in weights if main and path.startswith(tuning.slow)]
                     decayed = [path for path in weights if main and path in tuning.decayed]
                     self._optimizers[name] = Optimizer(
-                        weights, spec, seed, jit, slow, decayed, self.distribution
+                        weights, spec, seed, jit, slow, decayed, self.distribution, self._spared.masks
                     )
                 if self.precision.scales_loss:
                     self._scale = LossScale(self.distribution)
@@ -236,8 +255,13 @@ class NetworkModel(Model):
         self._scale.adjust(finite)
 
     def _apply(self, gradients: Gradients, rates: tf.Tensor, keep: tf.Tensor | None) -> None:
-        for name, own in gradients.items():
-            self.optimizers[name].apply(own, rates[0], keep, rates[1], rates[2], self._clip_unit())
+        with self._home():
+            for name, own in gradients.items():
+                self.optimizers[name].apply(own, rates[0], keep, rates[1], rates[2], self._clip_unit())
+
+    def _home(self) -> contextlib.AbstractContextManager:
+        """The block in which weights and slots are made and updated."""
+        return tf.device("/CPU:0") if self._spared.state else contextlib.nullcontext()
 
     def _clip_unit(self) -> float:
         """What a gradient's norm is multiplied by before it is compared with the limit of the recipe."""

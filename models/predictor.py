@@ -30,6 +30,7 @@ class SwapPredictor:
         self._run = tf.function(
             lambda faces: model.swap_graph(parts, faces, **how),
             input_signature=[tf.TensorSpec((None, size, size, 3), tf.float32)],
+            autograph=False,
         )
 
     def __call__(self, faces: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

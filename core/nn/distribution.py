@@ -51,7 +51,7 @@ class Distribution:
         Returns:
             The same for arrays of the whole batch; the values come back in the order of its samples.
         """
-        run = tf.function(step, jit_compile=jit or None)
+        run = tf.function(step, jit_compile=jit or None, autograph=False)  # which takes as long as tracing
 
         def call(arrays: Mapping[str, np.ndarray], *args: Any, **kwargs: Any) -> dict[str, np.ndarray]:
             tensors = {name: tf.constant(array, tf.float32) for name, array in arrays.items()}
@@ -109,7 +109,7 @@ class Replicated(Distribution):
         self.replicas = strategy.num_replicas_in_sync
         self.workers, self.worker = workers, worker
         self._own = self.replicas // workers  # devices of this process
-        self._exchange = tf.function(self._exchange_graph)
+        self._exchange = tf.function(self._exchange_graph, autograph=False)
 
     def scope(self) -> contextlib.AbstractContextManager:
         return self._strategy.scope()
@@ -120,7 +120,7 @@ class Replicated(Distribution):
             values = tf.stack([tf.cast(value, tf.float32) for value in found.values()], axis=1)
             return dict(zip(found, tf.unstack(self._whole(values), axis=1)))
 
-        @tf.function
+        @tf.function(autograph=False)
         def run(tensors: dict[str, Any], *args: Any, **kwargs: Any) -> dict[str, Any]:
             return self._strategy.run(on_replica, args=(tensors, *args), kwargs=kwargs)
 

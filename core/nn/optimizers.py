@@ -68,6 +68,7 @@ class Optimizer:
         slow: Collection[str] = (),
         decayed: Collection[str] = (),
         distribution: Distribution = SINGLE,
+        masks_on_cpu: bool = False,
     ) -> None:
         """
         Args:
@@ -78,6 +79,7 @@ class Optimizer:
             slow: Paths of the weights whose rate has the factor `slow` of `apply`.
             decayed: Paths of the weights that `decay` of `apply` pulls towards zero.
             distribution: In whose scope the weights were made, and this is called.
+            masks_on_cpu: Make the masks of learning-rate dropout there, to spare a GPU their memory.
         """
         self.weights, self.spec, self.seed = dict(weights), spec, seed
         self.slow, self.decayed = frozenset(slow), frozenset(decayed)
@@ -87,9 +89,10 @@ class Optimizer:
             for path, weight in self.weights.items()
         }
         self.steps = tf.Variable(0, dtype=tf.int64, trainable=False)
-        self._distribution = distribution
+        self._distribution, self._masks_on_cpu = distribution, masks_on_cpu
         one_device = distribution.replicas == 1
-        self._update = tf.function(self._update_all if one_device else self._updated, jit_compile=jit)
+        update = self._update_all if one_device else self._updated
+        self._update = tf.function(update, jit_compile=jit, autograph=False)
 
     def apply(
         self,
@@ -114,6 +117,10 @@ class Optimizer:
                 at: 1 / N measures a sum over N samples by its mean.
         """
         factors = (tf.convert_to_tensor(factor, tf.float32) for factor in (slow, decay, clip_unit))
+        if keep is not None and self._masks_on_cpu:
+            with tf.device("/CPU:0"):
+                step = tf.identity(self.steps) + 1
+                keep = [None if g is None else self._mask(n, keep, step) for n, g in enumerate(gradients)]
         if self._distribution.replicas == 1:
             self._update(gradients, rate, keep, *factors)
             return
@@ -143,12 +150,15 @@ class Optimizer:
         values: Mapping[str, tf.Tensor | tf.Variable],
         gradients: list[tf.Tensor | None],
         rate: tf.Tensor,
-        keep: tf.Tensor | None,
+        keep: tf.Tensor | list[tf.Tensor | None] | None,
         slow: tf.Tensor,
         decay: tf.Tensor,
         clip_unit: tf.Tensor,
     ) -> dict[str, tf.Tensor]:
-        """What everything in `values` (see `_variables`) is after one update; changes nothing itself."""
+        """What everything in `values` (see `_variables`) is after one update; changes nothing itself.
+
+        `keep` is a probability, or a mask for each weight.
+        """
         step = values[STEPS] + 1
         found = {STEPS: step}
         shrink = self._clip_factor(gradients, clip_unit)
@@ -165,7 +175,7 @@ class Optimizer:
             if path in self.decayed:
                 change += decay * weight
             if keep is not None:
-                change *= keep_mask(tuple(weight.shape), keep, self._key(step, number))
+                change *= keep[number] if isinstance(keep, list) else self._mask(number, keep, step)
             found[path] = weight - (rate * slow if path in self.slow else rate) * change
         return found
 
@@ -193,6 +203,11 @@ class Optimizer:
         surprise = gradient - mean if spec.kind == "adabelief" else gradient
         square = spec.beta2 * slots[1] + (1.0 - spec.beta2) * tf.square(surprise)
         return (mean * correct1) / (tf.sqrt(square * correct2) + spec.eps), mean, square
+
+    def _mask(self, number: int, keep: tf.Tensor, step: tf.Tensor) -> tf.Tensor:
+        """Which elements of a weight, by its number, are updated in one step."""
+        weight = list(self.weights.values())[number]
+        return keep_mask(tuple(weight.shape), keep, self._key(step, number))
 
     def _key(self, step: tf.Tensor, number: int) -> tf.Tensor:
         """The mask's key for one weight in one step."""

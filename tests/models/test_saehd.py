@@ -423,6 +423,20 @@ def test_a_step_moves_what_it_should():
     assert not any(np.any(array) for key, array in state.items() if "/inter_AB/" in key)
 
 
+@pytest.mark.slow
+def test_what_is_kept_off_a_gpu_changes_no_result(monkeypatch):
+    def stepped(**changes) -> dict[str, np.ndarray]:
+        model = made(**{"lr_dropout": "y", **changes})
+        model.train_step(drawn_batch(0))
+        return model.weights()
+
+    plain = stepped()
+    monkeypatch.setattr("models.network.on_cpu", lambda: False)
+    spared = stepped(lr_dropout="cpu", models_opt_on_gpu=False)
+    for path, array in plain.items():
+        np.testing.assert_array_equal(spared[path], array, err_msg=path)
+
+
 # Previews
 
 
