@@ -1,18 +1,23 @@
-"""Measure a Quick96 iteration against a plain float32 step and against what convolutions allow here.
+"""Measure training iterations against a plain float32 step and against what convolutions allow here.
 
-    python benchmarks/train.py [--src ALIGNED --dst ALIGNED] [--precision auto] [--recipe fast] [--rounds 8]
+    python benchmarks/train.py [--setting NAME] [--model KIND --option KEY=VALUE ...] [--precision auto]
+                               [--src ALIGNED --dst ALIGNED] [--rounds 8]
 
 In turns: iterations of the product (batch from the sample loader, waiting included, then
-`Model.train_step`; the full step, as it is once the encoder learns too), steps of `plain_quick96.py` on one
-batch, and single convolutions; the peak is the best rate of those, apart for each of the three passes.
-Without --src and --dst faces are drawn. Goals: 1.7 times the plain step and 75 % of what the peak allows in
-bfloat16, 1.05 times in float32. All figures are medians over the turns; processor time is shown beside wall
-time, as it says more on a machine with other work to do.
+`Model.train_step`; the full step, as it is once all networks learn), steps of the same model in
+`plain_models.py` on one batch, and single convolutions; the peak is the best rate of those, apart for each of
+the three passes. Without --src and --dst faces are drawn. Goals: 1.7 times the plain step and 75 % of what
+the peak allows in bfloat16, 1.05 times in float32. All figures are medians over the turns; processor time is
+shown beside wall time, as it says more on a machine with other work to do.
+
+--setting takes one of `SETTINGS`, or all: each in a process of its own, one after another. --model and
+--option measure any other; the plain step knows the losses of the default options only.
 """
 
 from __future__ import annotations
 
 import argparse
+import subprocess
 import sys
 import tempfile
 import time
@@ -28,25 +33,38 @@ import models
 from core.nn import devices
 from samplelib import BatchLoader, Faceset
 
-BATCH, STEPS = 4, 3  # iterations per turn: the third takes the batch before again, as the recipes do
+DIMS = "ae_dims=128 e_dims=64 d_dims=64 d_mask_dims=22"
+AMP_DIMS = "ae_dims=64 inter_dims=128 e_dims=32 d_dims=32 d_mask_dims=16"
+SETTINGS = {
+    "quick96": ("Quick96", "batch_size=4"),
+    "saehd-128-df-ud": ("SAEHD", f"resolution=128 archi=df-ud {DIMS} batch_size=4"),
+    "saehd-128-liae-ud": ("SAEHD", f"resolution=128 archi=liae-ud {DIMS} batch_size=4"),
+    "saehd-192-df-udt": ("SAEHD", f"resolution=192 archi=df-udt {DIMS} batch_size=2"),
+    "amp-128": ("AMP", f"resolution=128 {AMP_DIMS} batch_size=4"),
+}
+STEPS = 3  # iterations per turn: with some recipes the third takes the batch before again
 GOALS = {"bfloat16": 1.7, "float32": 1.05}
 GOAL_PEAK = 0.75
-# Input height and width, input channels, output channels: four of the decoder's 3x3 convolutions.
-SHAPES = ((12, 512, 512), (24, 256, 256), (24, 256, 512), (48, 128, 128))
+# Input height and width, input channels, output channels: four of Quick96's 3x3 convolutions, at batch 4.
+PEAK_BATCH, SHAPES = 4, ((12, 512, 512), (24, 256, 256), (24, 256, 512), (48, 128, 128))
 FULL_STEP = 6001  # from this iteration on every recipe trains all weights
 PEAK_SECONDS = 0.05  # per shape and pass in a turn
 
 
 def main() -> int:
     args = parse()
+    if args.setting == "all":
+        return measure_all()
+    kind, pairs = args.model, args.option
+    if args.setting:
+        kind, named = SETTINGS[args.setting]
+        pairs = [*named.split(), *pairs]
     devices.prepare(cpu_only=True)
     with tempfile.TemporaryDirectory() as scratch:
-        options = models.options_class("Quick96")(
-            batch_size=BATCH, recipe=args.recipe, precision=args.precision, seed=1
-        )
-        model = models.create_model("Quick96", options)
-        print(f"product: {model.precision.describe()}, recipe {args.recipe}")
-        loaders = [open_loader(model, args, side, Path(scratch)) for side in ("src", "dst")]
+        wanted = models.options_class(kind).from_pairs([f"precision={args.precision}", "seed=1", *pairs])
+        model = models.create_model(kind, wanted)
+        print(f"{args.setting or kind} {' '.join(pairs)}: {model.precision.describe()}", flush=True)
+        loaders = [open_loader(model, args, side, Path(scratch)) for side in model.sides]
         try:
             return compare(model, loaders, args.rounds)
         finally:
@@ -58,12 +76,25 @@ def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
+    parser.add_argument("--setting", choices=(*SETTINGS, "all"))
+    parser.add_argument("--model", default="Quick96", choices=("Quick96", "SAEHD", "AMP"))
+    parser.add_argument("--option", action="append", default=[], metavar="KEY=VALUE")
     parser.add_argument("--src", type=Path, help="folder of aligned source faces")
     parser.add_argument("--dst", type=Path, help="folder of aligned destination faces")
     parser.add_argument("--precision", default="auto", choices=("auto", "float32", "bfloat16"))
-    parser.add_argument("--recipe", default="fast", choices=("fast", "dfl"))
     parser.add_argument("--rounds", type=int, default=8)
     return parser.parse_args()
+
+
+def measure_all() -> int:
+    """Every setting with the other arguments of the command line; returns the worst exit code."""
+    rest = [argument for argument in sys.argv[1:] if argument not in ("--setting", "all", "--setting=all")]
+    codes = []
+    for setting in SETTINGS:
+        command = [sys.executable, __file__, "--setting", setting, *rest]
+        codes.append(subprocess.run(command, check=False).returncode)
+        print()
+    return max(codes)
 
 
 def open_loader(model, args: argparse.Namespace, side: str, scratch: Path) -> BatchLoader:
@@ -77,21 +108,19 @@ def open_loader(model, args: argparse.Namespace, side: str, scratch: Path) -> Ba
 
 
 def compare(model, loaders: list[BatchLoader], rounds: int) -> int:
-    from plain_quick96 import PlainQuick96
-
-    plain = PlainQuick96(model.weights())
+    plain = plain_model(model)
     model.iteration = FULL_STEP
     batch = next_batch(model, loaders)
-    arrays = [batch[name] for name in array_names()]
-    agree = report_losses(model.train_step(batch), plain.step(arrays))
+    tensors = as_tensors(model, batch)
+    agree = report_losses(model, model.train_step(batch), plain.step(tensors))
     passes = {name: convolutions(name) for name in ("float32", "bfloat16")}
     run(model, loaders, STEPS)  # both compile and fill their caches
-    plain.step(arrays)
+    plain.step(tensors)
     waited = sum(loader.waited_seconds for loader in loaders)
     product_times, plain_times, peaks = [], [], {name: [] for name in passes}
     for _ in range(rounds):
         product_times += run(model, loaders, STEPS)
-        plain_times += [timed(lambda: float(plain.step(arrays)[0])) for _ in range(STEPS)]
+        plain_times += [timed(lambda: float(plain.step(tensors)["src"])) for _ in range(STEPS)]
         for name, kinds in passes.items():
             peaks[name].append([best_rate(kind) for kind in kinds])
     waited = sum(loader.waited_seconds for loader in loaders) - waited
@@ -105,10 +134,28 @@ def compare(model, loaders: list[BatchLoader], rounds: int) -> int:
     return 0 if agree and good else 1
 
 
-def array_names() -> list[str]:
-    return [
-        name.format(side) for side in ("src", "dst") for name in ("warped_{}", "target_{}", "target_{}_mask")
-    ]
+def plain_model(model):
+    """The yardstick with the model's weights."""
+    from plain_models import Plan, PlainModel
+
+    side = model.resolution
+    large, small = int(side / 11.6), int(side / 23.2)
+    if model.kind == "Quick96":
+        plan = Plan("df", "ud", side, (large,), doubled=False, adabelief=False)
+    elif model.kind == "AMP":
+        plan = Plan("amp", "udt", side, (large, small))
+    else:
+        windows = (large, small) if side >= 256 else (large,)
+        letters = "".join(model.archi.letters)
+        plan = Plan(model.archi.family, letters, side, windows, adabelief=model.options.adabelief)
+    return PlainModel(plan, model.weights())
+
+
+def as_tensors(model, batch: dict[str, np.ndarray]) -> dict:
+    import tensorflow as tf
+
+    named = {name: batch[name] for name in model.batch_names()} | model.extra_inputs(batch)
+    return {name: tf.constant(array, tf.float32) for name, array in named.items()}
 
 
 def next_batch(model, loaders: list[BatchLoader]) -> dict[str, np.ndarray]:
@@ -127,12 +174,13 @@ def timed(action: Callable[[], object]) -> tuple[float, float]:
     return time.perf_counter() - wall, time.process_time() - processor
 
 
-def report_losses(product: dict[str, float], plain: tuple) -> bool:
+def report_losses(model, product: dict[str, float], plain: dict) -> bool:
     """Print the first step's losses, from the same weights and batch; bfloat16 has 8 bits of mantissa."""
-    difference = max(abs(product[side] / float(loss) - 1) for side, loss in zip(("src", "dst"), plain))
-    shown = ", ".join(f"{side} {product[side]:.5f} / {float(loss):.5f}" for side, loss in zip(product, plain))
+    found = {side: (product[side], float(plain[side])) for side in model.sides}
+    difference = max(abs(own / other - 1) for own, other in found.values())
+    shown = ", ".join(f"{side} {own:.5f} / {other:.5f}" for side, (own, other) in found.items())
     print(f"losses of the same weights and batch, product / plain: {shown}; they differ by {difference:.1e}")
-    return difference < 5e-3
+    return difference < (5e-3 if model.precision.compute == "bfloat16" else 1e-5)
 
 
 def convolutions(dtype: str) -> list[list[tuple[float, Callable]]]:
@@ -143,8 +191,8 @@ def convolutions(dtype: str) -> list[list[tuple[float, Callable]]]:
 def _three_passes(dtype: str, side: int, channels: int, filters: int) -> list[tuple[float, Callable]]:
     import tensorflow as tf
 
-    x = tf.cast(tf.random.normal((BATCH, side, side, channels)), dtype)
-    y = tf.cast(tf.random.normal((BATCH, side, side, filters)), dtype)
+    x = tf.cast(tf.random.normal((PEAK_BATCH, side, side, channels)), dtype)
+    y = tf.cast(tf.random.normal((PEAK_BATCH, side, side, filters)), dtype)
     kernel = tf.cast(tf.random.normal((3, 3, channels, filters)), dtype)
     same = {"strides": (1, 1, 1, 1), "padding": "SAME"}
     kinds = (
@@ -152,7 +200,7 @@ def _three_passes(dtype: str, side: int, channels: int, filters: int) -> list[tu
         lambda: tf.raw_ops.Conv2DBackpropInput(input_sizes=x.shape, filter=kernel, out_backprop=y, **same),
         lambda: tf.raw_ops.Conv2DBackpropFilter(input=x, filter_sizes=kernel.shape, out_backprop=y, **same),
     )
-    work = 2e-9 * BATCH * side**2 * 9 * channels * filters
+    work = 2e-9 * PEAK_BATCH * side**2 * 9 * channels * filters
     return [(work, tf.function(kind)) for kind in kinds]
 
 
@@ -169,14 +217,13 @@ def best_rate(kind: list[tuple[float, Callable]]) -> tuple[float, float]:
 
 def forward_gflop(model) -> float:
     """Work of one forward pass of the training step (2 operations per multiplication and addition)."""
-    work = 0.0
-    for part in model.parts.values():
-        batch = BATCH if part.name.startswith("decoder") else 2 * BATCH
+    work, samples = 0.0, model.passes()
+    for name, part in model.parts.items():
         for layer in part.layers:
             for weight in (weight for weight in layer.weights if len(weight.shape) > 1):
                 places = np.prod(layer.output.shape[1:-1]) if len(weight.shape) == 4 else 1
                 doubled = 4 if layer.name == "out" else 1  # its output is spread over 2x2 pixels
-                work += 2e-9 * batch * float(np.prod(weight.shape)) * float(places) / doubled
+                work += 2e-9 * samples[name] * float(np.prod(weight.shape)) * float(places) / doubled
     return work
 
 
