@@ -224,7 +224,7 @@ def _summarise(console: Console, model: Model, prefix: Path, facesets: dict[str,
     in_use = devices.prepare()
     room = free_memory(in_use.on_gpu)
     rows = model.summary_rows()
-    options = dict(model.options.rows())
+    options = dict(model.options_in_force.rows())
     box = summary_box(
         [
             ("Model Summary", [row for row in rows if row[0] not in options]),

@@ -234,6 +234,11 @@ class Model(abc.ABC):
             CheckpointError: It is of this optimizer but incomplete.
         """
 
+    @property
+    def options_in_force(self) -> ModelOptions:
+        """The options as they work now: a mode such as pretraining may overrule some."""
+        return self.options
+
     def restore(self, iteration: int, loss_history: np.ndarray) -> None:
         """Set the counters that a checkpoint holds."""
         self.iteration = int(iteration)
@@ -249,6 +254,6 @@ class Model(abc.ABC):
             ("iteration", str(self.iteration)),
             ("resolution", str(self.resolution)),
             ("face type", self.face_type),
-            *self.options.rows(),
+            *self.options_in_force.rows(),
             ("computes in", self.precision.describe()),
         ]

@@ -66,6 +66,10 @@ class Saehd(NetworkModel):
     def recipe(self) -> Recipe:
         return self._recipe
 
+    @property
+    def options_in_force(self) -> SaehdOptions:
+        return self.now
+
     # The networks
 
     @property
