@@ -218,6 +218,18 @@ EFFECTS = {
 }
 
 
+# What the trainer, `models.network` and other tests see to.
+ELSEWHERE = {
+    "autobackup_hour", "write_preview_history", "target_iter", "precision", "xla", "seed", "pretrain",
+    "models_opt_on_gpu", "dfl_compat", "masked_training", "perceptual_power", "perceptual_weights",
+    "grow_from", "grow_iters", "persons",
+}  # fmt: skip
+
+
+def test_no_option_is_forgotten():
+    assert {*EFFECTS, *QUIET, *ELSEWHERE} == set(models.options_class("SAEHD").specs())
+
+
 @functools.cache
 def seen(kind: str, **changes) -> object:
     """What can be seen of a model of these options."""
@@ -289,6 +301,9 @@ def test_pretraining_shows_everything_mirrored_and_spares_the_refinements():
     assert now.gan_power == now.true_face_power == now.face_style_power == now.bg_style_power == 0
     assert now.blur_out_mask and now.clipgrad and model.recipe.plan(0).keep == 1.0
     assert bare(**refined, pretrain=True, dfl_compat=True).now.true_face_power == 0.01
+    shown = dict(model.summary_rows())
+    assert (shown["random_warp"], shown["gan_power"], shown["pretrain"]) == ("n", "0", "y")
+    assert model.options.gan_power == 0.1  # what is saved
 
 
 def test_in_dfls_pretraining_the_code_discriminator_speaks_but_does_not_learn():
