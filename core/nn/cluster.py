@@ -54,11 +54,13 @@ def _from_config(text: str) -> tuple[list[str], int]:
     try:
         record = json.loads(text)
         jobs = dict(record.get("cluster") or {})
-        task = record.get("task") or {"type": "worker", "index": 0}
+        task = record["task"] if jobs else {"type": "worker", "index": 0}
         kind, index = str(task["type"]), int(task["index"])
         addresses = {job: [str(address) for address in found] for job, found in jobs.items()}
     except (ValueError, KeyError, TypeError, AttributeError) as err:
-        raise UsageError(f"TF_CONFIG is not understood ({err}); it should look like {expected}") from err
+        raise UsageError(
+            f"TF_CONFIG is not understood ({type(err).__name__}: {err}); it should look like {expected}"
+        ) from err
     if not addresses:
         return [], 0
     order = [job for job in (*CHIEFS, "worker") if job in addresses]
