@@ -13,6 +13,7 @@ from mainscripts.training_arguments import (
     in_models_order,
     people,
     persons_option,
+    with_joining,
 )
 from mainscripts.training_faces import folders_to_read, open_facesets, require_folders
 
@@ -56,6 +57,7 @@ def run(args: argparse.Namespace) -> int:
     is_new = not model_exists(model_dir, name, args.model)
     pairs = [*args.option, *(persons_option(folders) if is_new else ())]
     chosen = choice.choose_options(quiet if is_new else prompter, model_dir, args.model, name, pairs)
+    chosen = with_joining(folders, chosen)
     folders = folders_to_read(chosen.options, in_models_order(folders, chosen), args.pretraining_data_dir)
     choose_history = _ask_for_history(quiet, args, chosen)
     if args.pretrained_model_dir is not None and chosen.is_new:

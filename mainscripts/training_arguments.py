@@ -6,6 +6,7 @@ import argparse
 import difflib
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -241,6 +242,15 @@ def _require_comb(kind: str) -> None:
 def persons_option(folders: Mapping[str, Path]) -> list[str]:
     """What makes a new model a comb of these persons; nothing for `src` and `dst`."""
     return [] if tuple(folders) == SIDES else [f"persons={','.join(folders)}"]
+
+
+def with_joining(folders: Mapping[str, Path], chosen: Choice) -> Choice:
+    """`chosen` with the persons who join a saved model of several; they come after those it has."""
+    names = getattr(chosen.options, "person_names", ())
+    joining = [name for name in folders if name not in names]
+    if not names or chosen.is_new or not joining or set(names) - set(folders):
+        return chosen
+    return replace(chosen, options=chosen.options.changed(persons=",".join([*names, *joining])))
 
 
 def in_models_order(folders: Mapping[str, Path], chosen: Choice) -> dict[str, Path]:

@@ -182,7 +182,7 @@ class Trainer:
     def _follow_resolution(self) -> None:
         """The model grew: its faces are loaded anew, in the new size."""
         self._load_batches()
-        self._next_preview = 0.0
+        self.averages, self._next_preview = Averages(), 0.0
         self.console.say(f"The faces have {self.model.resolution} pixels now.")
 
     def _load_batches(self) -> None:
@@ -290,9 +290,9 @@ class Trainer:
 
     def _load_saved(self) -> None:
         saved = self.store.load_latest()
+        self.model.restore(saved.iteration, saved.loss_history)  # first, for a model of growing faces
         self.model.load_weights(saved.weights)
         self.model.load_optimizer_state(saved.optimizer)
-        self.model.restore(saved.iteration, saved.loss_history)
         for note in saved.notes:
             self.console.say(note)
 
@@ -331,10 +331,10 @@ class Trainer:
         self._start_anew(replace(options, batch_size=smaller))
         self.model.extra_state = {**extra, **self.model.extra_state}
         self._resume()
+        self.averages = Averages()
         self.console.say(
-            f"/!\\ Out of memory at iteration {stood} with batch_size {options.batch_size}. Going on from "
-            f"{self._place()} with batch_size {smaller}, which the model keeps "
-            f"(--option batch_size={smaller})."
+            f"/!\\ Out of memory at iteration {stood} with batch_size {options.batch_size}. Going on with "
+            f"--option batch_size={smaller}, which the model keeps, from {self._place()}."
         )
 
     def _end(self) -> int:

@@ -48,6 +48,7 @@ MODEL_KINDS: dict[str, tuple[str, str, str, str]] = {
     "AMP": ("models.amp_options", "AmpOptions", "models.amp", "Amp"),
     "Original": ("models.original_options", "OriginalOptions", "models.original", "Original"),
 }
+COMB = ("models.saehd_comb", "SaehdComb")  # a model whose option `persons` names several
 
 
 def options_class(kind: str) -> type[ModelOptions]:
@@ -115,6 +116,8 @@ def create_model(
     """
     _, _, module, class_name = _entry(kind)
     options = options or options_class(kind)()
+    if getattr(options, "persons", ""):
+        module, class_name = COMB
 
     from core.nn import devices
 
@@ -168,6 +171,7 @@ def load_model(
     if unknown:
         model.notes.append(f"options that this version does not know are kept: {', '.join(unknown)}")
     model.unknown_options, model.extra_state = unknown, saved.extra
+    model.restore(saved.iteration, saved.loss_history)  # first: networks may be of the iteration's size
     try:
         model.load_weights(saved.weights)
         saved.weights = {}  # gigabytes, perhaps, that the slots need now
@@ -175,7 +179,6 @@ def load_model(
             model.notes.append("the optimizer starts anew: its saved state is another recipe's")
     except CheckpointError as err:
         raise CheckpointError(f"{saved.source}: {err}") from err
-    model.restore(saved.iteration, saved.loss_history)
     model.options_changed(used)
     return model
 

@@ -240,7 +240,7 @@ class Model(abc.ABC):
         return self.options
 
     def restore(self, iteration: int, loss_history: np.ndarray) -> None:
-        """Set the counters that a checkpoint holds."""
+        """Set the counters that a checkpoint holds; called before its weights are loaded."""
         self.iteration = int(iteration)
         self.history = LossHistory(loss_history, len(self.sides))
 

@@ -104,6 +104,11 @@ def export_dfl_model(saved: Checkpoint, name: str, folder: Path | str) -> Export
         CheckpointError: DeepFaceLab has no place for such a model, or the folder has files of its name.
     """
     check_kind(saved.kind)
+    if saved.options.get("persons"):
+        raise CheckpointError(
+            f"{saved.source}: a model of several persons, {saved.options['persons']}, which DeepFaceLab does "
+            "not know; exportdfm writes a pair of them"
+        )
     prefix = dfl_prefix(folder, name, saved.kind)
     options, left_out, changes = returned(saved.kind, saved.options)
     if saved.iteration == 0:

@@ -46,7 +46,7 @@ def dfm_bytes(model: NetworkModel, quantized: bool = False, **how: Any) -> bytes
     """
     from tf2onnx import convert  # takes a second, and not everybody exports
 
-    parts = swap_parts(model, "mixed_float16" if quantized else "float32")
+    parts = swap_parts(model, "mixed_float16" if quantized else "float32", **how)
     size = 4 * sum(int(np.prod(weight.shape)) for part in parts.values() for weight in part.weights)
     if size > LARGEST_FILE:
         raise CheckpointError(

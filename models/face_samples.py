@@ -9,18 +9,25 @@ SCALE = (-0.15, 0.15)
 
 
 def face_request(
-    options: FaceOptions, side: str, eyes: bool, dfl_warp: bool, hsv_power: float = 0.0
+    options: FaceOptions,
+    side: str,
+    eyes: bool,
+    dfl_warp: bool,
+    hsv_power: float = 0.0,
+    is_source: bool | None = None,
 ) -> SampleRequest:
     """Warped input, target, mask of the face and, if wanted, of eyes and mouth, of one side.
 
     Args:
         options: AMP's or SAEHD's, as they hold now.
-        side: `dst` is taken as it is; any other gets the colours of dst and the shifts of colour.
+        side: Whose samples.
         eyes: Whether `target_{side}_eyes` is wanted.
         dfl_warp: DFL's geometry, its defects included.
         hsv_power: How far the input's colours are shifted at random.
+        is_source: Whether the side gets another's colours and the shifts of colour, and is mirrored as the
+            source is; by default any but `dst`.
     """
-    src = side != "dst"
+    src = side != "dst" if is_source is None else is_source
     specs = [
         SampleSpec(f"warped_{side}", "image", warp=options.random_warp, hsv=src, color_transfer=src),
         SampleSpec(f"target_{side}", "image", color_transfer=src),

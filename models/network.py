@@ -103,6 +103,10 @@ class NetworkModel(Model):
     ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
         """The swap as a graph: face (N, R, R, 3), mask of the source's and of the destination's decoder."""
 
+    def swap_parts_for(self, **how: Any) -> tuple[str, ...]:
+        """Those of `swap_part_names` that one use needs; see `HOW`."""
+        return self.swap_part_names
+
     @property
     def optimizer_parts(self) -> dict[str, tuple[str, ...]]:
         """The parts that each optimizer trains; every optional part has one of its own name."""

@@ -25,7 +25,7 @@ class SwapPredictor:
             compute: `float32`, `bfloat16` or `float16`.
             how: Passed on to the model's `swap_graph`.
         """
-        parts = swap_parts(model, POLICIES[compute])
+        parts = swap_parts(model, POLICIES[compute], **how)
         size = model.resolution
         self._run = tf.function(
             lambda faces: model.swap_graph(parts, faces, **how),
@@ -38,9 +38,9 @@ class SwapPredictor:
         return face.numpy(), src_mask.numpy(), dst_mask.numpy()
 
 
-def swap_parts(model: NetworkModel, policy: str) -> dict[str, keras.Model]:
+def swap_parts(model: NetworkModel, policy: str, **how: Any) -> dict[str, keras.Model]:
     """Copies of the networks that a swap needs, in the arithmetic of a Keras dtype policy."""
-    parts = {name: model.build_part(name, policy) for name in model.swap_part_names}
+    parts = {name: model.build_part(name, policy) for name in model.swap_parts_for(**how)}
     for name, part in parts.items():
         copies = model.variables_of({name: part})
         assign_strictly(copies, {path: model.variables[path].numpy() for path in copies}, "weights")

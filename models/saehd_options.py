@@ -17,6 +17,8 @@ from models.face_options import (
     shared,
 )
 
+FOR_TWO = ("gan_power", "true_face_power", "face_style_power", "bg_style_power")
+TWO_ONLY = Condition("empty", lambda persons: not persons)
 DF = Condition("of the df family", lambda archi: archi.startswith("df"))
 
 
@@ -63,6 +65,33 @@ def _perceptual_fault(options: Any) -> str:
     return "perceptual_power needs the weights of VGG16; give a .h5 file of them, or imagenet to fetch them"
 
 
+def _comb_check(name: str) -> Check:
+    """Refuses in a model of several persons what needs one source and one destination."""
+
+    def fault(options: Any) -> str:
+        if not options.persons or not getattr(options, name):
+            return ""
+        return (
+            f"{getattr(options, name):g} is for a source and a destination, which a model of several persons "
+            "has not; give 0"
+        )
+
+    return Check(("persons", name), fault, lambda options: {name: 0.0})
+
+
+def _comb_archi_fault(options: Any) -> str:
+    if not options.persons or _archi_fault(options) or options.archi.startswith("df"):
+        return ""
+    return (
+        "a decoder for each of several persons is of the df family; give archi "
+        f"{_with_df(options)['archi']} instead of {options.archi}"
+    )
+
+
+def _with_df(options: Any) -> dict[str, str]:
+    return {"archi": options.archi.replace("liae", "df", 1)}
+
+
 def _persons_fault(options: Any) -> str:
     try:
         _ = options.person_names
@@ -83,6 +112,21 @@ class SaehdOptions(FaceOptions):
         Check(("perceptual_power", "perceptual_weights"), _perceptual_fault),
         Check(("resolution", "archi", "grow_from"), _growth_fault),
         Check(("persons",), _persons_fault),
+        Check(("persons", "archi"), _comb_archi_fault, _with_df),
+        *map(_comb_check, FOR_TWO),
+    )
+
+    random_src_flip: bool = opt(
+        False,
+        "Mirror 40 % of the source faces, or of all in a model of several persons: more views, but hair "
+        "partings and moles wander.",
+        label="Flip src faces randomly",
+    )
+    random_dst_flip: bool = opt(
+        True,
+        "Mirror 40 % of the destination faces: generalises better where there are few.",
+        label="Flip dst faces randomly",
+        needs={"persons": TWO_ONLY},
     )
 
     resolution: int = shared("resolution")

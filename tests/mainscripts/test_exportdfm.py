@@ -65,7 +65,7 @@ def test_options_and_flags(model_dir, converted, capsys):
 
 
 def test_persons_stand_in_the_name(model_dir, converted, monkeypatch, tmp_path):
-    options = models.options_class("SAEHD")(persons="ann,bob,cleo")
+    options = models.options_class("SAEHD")(archi="df-ud", persons="ann,bob,cleo")
     monkeypatch.setattr(models, "list_models", lambda folder, kind: ["eve"])
     monkeypatch.setattr(models, "saved_options", lambda *args: options)
     assert run(tmp_path, "--src-person", "cleo", kind="SAEHD") == 0

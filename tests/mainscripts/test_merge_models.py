@@ -48,7 +48,7 @@ def telling(workspace, monkeypatch):
 
     def make(kind: str, persons: str = "") -> TellingModel:
         model = TellingModel(kind)
-        options = models.options_class(kind)(**({"persons": persons} if persons else {}))
+        options = models.options_class(kind)(**({"persons": persons, "archi": "df-ud"} if persons else {}))
         monkeypatch.setattr(models, "list_models", lambda folder, kind: ["tiny"])
         monkeypatch.setattr(models, "saved_options", lambda *args: options)
         monkeypatch.setattr(mainscripts.merge, "load", lambda *args: model)

@@ -17,7 +17,14 @@ import models
 from core.errors import UsageError
 from core.interact.prompts import Prompter
 from mainscripts import training_choice as choice
-from mainscripts.training_arguments import NOT_IN_FILES, in_models_order, people, persons_option
+from mainscripts.training_arguments import (
+    NOT_IN_FILES,
+    in_models_order,
+    people,
+    persons_option,
+    with_joining,
+)
+from mainscripts.training_choice import Choice
 from mainscripts.training_defaults import load_default_options, save_default_options
 from models.amp_options import AmpOptions
 from models.saehd_options import SaehdOptions
@@ -167,7 +174,7 @@ def test_only_models_that_can_learn_several_persons():
 
 def test_the_folders_are_matched_with_the_models_persons():
     two = {"src": Path("a"), "dst": Path("b")}
-    comb = SimpleNamespace(name="new", options=SaehdOptions(persons="ann,bob"))
+    comb = SimpleNamespace(name="new", options=SaehdOptions(archi="df-ud", persons="ann,bob"))
     assert list(in_models_order({"bob": Path("b"), "ann": Path("a")}, comb)) == ["ann", "bob"]
     with pytest.raises(UsageError, match="--training-data-dir ann=FOLDER"):
         in_models_order(two, comb)
@@ -176,6 +183,26 @@ def test_the_folders_are_matched_with_the_models_persons():
         assert in_models_order(two, plain) == two
         with pytest.raises(UsageError, match="--training-data-src-dir"):
             in_models_order({"ann": Path("a"), "bob": Path("b")}, plain)
+
+
+def test_persons_join_a_model_of_several_but_nobody_leaves_it():
+    comb = Choice("new", False, SaehdOptions(archi="df-ud", persons="ann,bob"))
+    folders = {name: Path(name) for name in ("cleo", "bob", "ann")}
+    joined = with_joining(folders, comb)
+    assert joined.options.persons == "ann,bob,cleo"
+    assert list(in_models_order(folders, joined)) == ["ann", "bob", "cleo"]
+    fewer = {name: folders[name] for name in ("ann", "cleo")}
+    assert with_joining(fewer, comb) is comb
+    with pytest.raises(UsageError, match="a model of ann, bob, not ann, cleo"):
+        in_models_order(fewer, comb)
+    plain = Choice("new", False, SaehdOptions())
+    assert with_joining(folders, plain) is plain
+
+
+def test_a_new_model_of_several_persons_takes_an_archi_that_can(capsys):
+    options = SaehdOptions().ask(Prompter(interactive=False), given={"persons": "ann,bob"})
+    assert options.archi == "df-ud"
+    assert "taking archi df-ud" in capsys.readouterr().out
 
 
 def test_answers_are_the_next_defaults_but_for_what_belongs_to_one_model(tmp_path):

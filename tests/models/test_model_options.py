@@ -92,6 +92,7 @@ BESIDE = {
     "masked_training": {"face_type": "wf"},
     "perceptual_power": {"perceptual_weights": "imagenet"},
     "grow_iters": {"grow_from": 64},
+    "persons": {"archi": "df"},
 }
 
 
@@ -177,6 +178,8 @@ def test_every_archi_is_taken(archi):
         ({"grow_from": 128}, "below 128"),
         ({"perceptual_power": 1}, "imagenet"),
         ({"persons": "ann"}, "at least two"),
+        ({"persons": "ann,bob", "archi": "liae-d"}, "give archi df-d"),
+        ({"persons": "ann,bob", "archi": "df", "gan_power": 0.1}, "give 0"),
         ({"persons": "ann, Ann"}, "twice"),
         ({"persons": "ann,b_b"}, "no name"),
     ],
