@@ -135,10 +135,10 @@ class Replicated(Distribution):
         size = len(next(iter(arrays.values()))) // self.replicas
 
         def share(context: tf.distribute.experimental.ValueContext) -> dict[str, tf.Tensor]:
-            start = size * int(context.replica_id_in_sync_group)
-            return {
-                name: tf.constant(array[start : start + size], tf.float32) for name, array in arrays.items()
-            }
+            number = int(context.replica_id_in_sync_group)
+            rows = slice(number * size, (number + 1) * size)
+            with tf.device(self._strategy.extended.worker_devices[number % self._own]):
+                return {name: tf.constant(array[rows], tf.float32) for name, array in arrays.items()}
 
         return self._strategy.experimental_distribute_values_from_function(share)
 
