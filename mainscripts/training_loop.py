@@ -158,8 +158,6 @@ class Trainer:
 
     def _iterate(self) -> None:
         """One iteration and its row of numbers; a collapse is answered at once."""
-        if self.model.resolution != self.batches.resolution:
-            self._follow_resolution()
         if self.model.options.write_preview_history:
             self.preview.keep_history(self.model.iteration, self._faces_of_history)
         started = time.perf_counter()
@@ -178,10 +176,13 @@ class Trainer:
         why = self.guard.observe(losses)
         if why:
             self._roll_back(why)
+        if self.model.resolution != self.batches.resolution:
+            self._follow_resolution()
 
     def _follow_resolution(self) -> None:
-        """The model grew: its faces are loaded anew, in the new size."""
+        """The model grew: its faces are loaded anew, in the new size, and its losses are others."""
         self._load_batches()
+        self.guard.reset()
         self.averages, self._next_preview = Averages(), 0.0
         self.console.say(f"The faces have {self.model.resolution} pixels now.")
 
@@ -277,10 +278,11 @@ class Trainer:
                 f"iteration {collapsed}: {why}, for the {_nth(self._rollbacks)} time since {kept}"
                 f"{'' if is_saved else ', and nothing is saved yet'}; {lower}"
             )
-        if is_saved:
-            self._load_saved()
-        else:
+        if self._rebuild and not (is_saved and self.saver.has_saved):
+            # what was saved before this run may be of other options, such as pretraining
             self._start_anew(self.model.options)
+        else:
+            self._load_saved()
         self.attempt += 1
         self._resume()
         self.console.say(

@@ -2,7 +2,8 @@
 
 A save is written as a stream, array by array, while training waits. A second thread with a snapshot of its
 own would need the memory of weights and slots once more, to spare some seconds every 25 minutes: measured
-with 400 million weights (4.8 GB), a save stalls training for about {SECONDS} s.
+with 400 million weights and AdaBelief (4.8 GB to write, 2 busy CPU cores) a save takes 8 to 18 s, some 1 % of
+the time, and 60 MB of memory.
 """
 
 from __future__ import annotations
@@ -50,6 +51,7 @@ class Saver:
     ) -> None:  # fmt: skip
         self.store = store
         self.saved_at = iteration  # the iteration of the last save
+        self.has_saved = False  # in this run
         self.failure: CheckpointError | None = None  # why the last save failed
         self._plan, self._signals, self._say = plan, signals, say
         self._started = self.backup_mark = time.monotonic()
@@ -86,7 +88,7 @@ class Saver:
             self._signals.saving = False
         self.schedule()
         self._say(self._saved_line(model, row, time.monotonic() - started))
-        self.saved_at, self.failure = model.iteration, None
+        self.saved_at, self.has_saved, self.failure = model.iteration, True, None
         return True
 
     def _saved_line(self, model: Model, row: Row | None, seconds: float) -> str:

@@ -265,3 +265,11 @@ def test_the_guard_watches_any_number_of_sides():
         assert not guard.observe({"ann": 1.0, "bob": 1.0, "eve": 1.0})
     told = [guard.observe({"ann": 1.0, "bob": 1.0, "eve": 12.0}) for _ in range(5)]
     assert "the eve loss has exploded" in told[4]
+
+
+def test_a_collapse_before_this_run_s_first_save_takes_the_model_as_this_run_found_it(train, tmp_path):
+    """What is on the disk may be of other options: of a pretraining that this run has ended, say."""
+    train(4)
+    seen = []
+    trainer = train(8, rebuild=rebuilder(tmp_path, seen=seen), faults={6: nan_once})
+    assert trainer.code == 0 and seen == [(4, 4)] and saved_iteration(tmp_path) == 8
