@@ -18,7 +18,7 @@ class ExportOptions(OptionSet):
 
     quantized: bool = opt(
         False,
-        "Let the networks compute in half precision: the file has half the size, and some graphics cards run "
+        "Let the networks compute in half precision: the file is up to half as large, and some graphics cards run "
         "it faster; colours differ by a shade or two of 255.",
         label="Export quantized?",
     )
@@ -77,15 +77,14 @@ def run(args: argparse.Namespace) -> int:
 def check_packages() -> None:
     """
     Raises:
-        SwapError: The packages that write ONNX are not installed.
+        SwapError: The package that writes ONNX is not installed.
     """
     import importlib.util
 
-    missing = [name for name in ("onnx", "tf2onnx") if importlib.util.find_spec(name) is None]
-    if missing:
+    if importlib.util.find_spec("onnx") is None:
         raise SwapError(
-            f"exporting needs {' and '.join(missing)}; install with "
-            "`python -m pip install -r requirements.txt` in the program's folder"
+            "exporting needs the package onnx; install it with `python -m pip install -r requirements.txt` "
+            "in the program's folder"
         )
 
 

@@ -6,15 +6,12 @@ convolve in float16, as DeepFaceLab's do; their dense layers, inputs and outputs
 
 from __future__ import annotations
 
-import contextlib
-import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import keras
 import numpy as np
 import tensorflow as tf
-from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
 from core.errors import CheckpointError
 from core.nn.layers import Dense
@@ -23,7 +20,7 @@ from models.predictor import swap_parts
 if TYPE_CHECKING:
     from models.network import NetworkModel
 
-OPSET = 12
+OPSET, IR_VERSION = 12, 7
 IN_FACE, MORPH_VALUE = "in_face", "morph_value"
 OUTPUTS = ("out_face_mask", "out_celeb_face", "out_celeb_face_mask")  # mask of dst, swap, mask of the swap
 MORPH = "morph_factor"  # what a swap graph that takes `MORPH_VALUE` calls it
@@ -41,10 +38,10 @@ def dfm_bytes(model: NetworkModel, quantized: bool = False, **how: Any) -> bytes
         how: What the model's `swap_graph` must be told, but for the morph factor, which is an input.
 
     Raises:
-        ImportError: The packages that write ONNX are not installed.
+        ImportError: The package onnx is not installed.
         CheckpointError: The networks are larger than an ONNX file can be.
     """
-    from tf2onnx import convert  # takes a second, and not everybody exports
+    from models.onnx_graph import to_onnx  # needs a package that not everybody has
 
     parts = swap_parts(model, "mixed_float16" if quantized else "float32", **how)
     size = 4 * sum(int(np.prod(weight.shape)) for part in parts.values() for weight in part.weights)
@@ -55,15 +52,10 @@ def dfm_bytes(model: NetworkModel, quantized: bool = False, **how: Any) -> bytes
     if quantized:
         _widen_dense_layers(parts)
     function = _swap_function(model, parts, how)
-    with _quietly():
-        frozen = convert_variables_to_constants_v2(function.get_concrete_function())
-        onnx_model, _ = convert.from_graph_def(
-            frozen.graph.as_graph_def(),
-            name=f"{model.name}_{model.kind}",
-            input_names=[tensor.name for tensor in frozen.inputs],
-            output_names=[f"{name}:0" for name in OUTPUTS],
-            opset=OPSET,
-        )
+    inputs = [f"{spec.name}:0" for spec in function.input_signature]
+    outputs = [f"{name}:0" for name in OUTPUTS]
+    name = f"{model.name}_{model.kind}"
+    onnx_model = to_onnx(function.get_concrete_function(), inputs, outputs, name, OPSET, IR_VERSION)
     _describe(onnx_model, model, quantized, how)
     return onnx_model.SerializeToString()
 
@@ -81,7 +73,7 @@ def _swap_function(
     def swap(in_face: tf.Tensor, *morph_value: tf.Tensor) -> tuple[tf.Tensor, ...]:
         values = {**how, MORPH: morph_value[0]} if morphs else how
         face, src_mask, dst_mask = model.swap_graph(parts, in_face, **values)
-        return tuple(tf.identity(x, name=name) for x, name in zip((dst_mask, face, src_mask), OUTPUTS))
+        return dst_mask, face, src_mask  # in the order of OUTPUTS
 
     return swap
 
@@ -95,11 +87,7 @@ def _widen_dense_layers(parts: Mapping[str, keras.Model]) -> None:
 
 
 def _describe(onnx_model: Any, model: NetworkModel, quantized: bool, how: Mapping[str, Any]) -> None:
-    """Name the batch dimension, and say where the file comes from."""
-    for value in (*onnx_model.graph.input, *onnx_model.graph.output):
-        dims = value.type.tensor_type.shape.dim
-        if dims[0].dim_param or not dims[0].dim_value:
-            dims[0].dim_param = "batch"
+    """Say what the file is and where it comes from."""
     onnx_model.producer_name = PRODUCER
     facts = {
         "synthetic_media": NOTICE,
@@ -114,15 +102,3 @@ def _describe(onnx_model: Any, model: NetworkModel, quantized: bool, how: Mappin
     for key, value in facts.items():
         entry = onnx_model.metadata_props.add()
         entry.key, entry.value = key, str(value)
-
-
-@contextlib.contextmanager
-def _quietly() -> Iterator[None]:
-    """Without the converter's warnings, which are about other ways of handing a graph over."""
-    logger = logging.getLogger("tf2onnx")
-    before = logger.level
-    logger.setLevel(logging.ERROR)
-    try:
-        yield
-    finally:
-        logger.setLevel(before)

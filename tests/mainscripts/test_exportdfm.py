@@ -91,11 +91,11 @@ def test_what_does_not_fit_is_one_clear_line(model_dir, converted, capsys, more,
     assert not converted
 
 
-def test_missing_packages_are_named_with_the_remedy(model_dir, converted, capsys, monkeypatch):
+def test_a_missing_package_is_named_with_the_remedy(model_dir, converted, capsys, monkeypatch):
     find = importlib.util.find_spec
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if "onnx" in name else find(name))
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "onnx" else find(name))
     assert run(model_dir) == 1
-    assert "needs onnx and tf2onnx; install with `python -m pip" in capsys.readouterr().err
+    assert "needs the package onnx; install it with `python -m pip" in capsys.readouterr().err
 
 
 def test_a_failing_conversion_leaves_the_old_file(model_dir, monkeypatch, converted):
