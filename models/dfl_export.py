@@ -16,7 +16,7 @@ import math
 import os
 import threading
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -49,6 +49,7 @@ from models.dfl_layout import (
     weight_key,
 )
 from models.dfl_options import returned
+from models.growth import resolution_at
 
 NARROWEST_NAME = 17  # of the column of names in the summary
 Entries = list[tuple[str, np.ndarray | np.generic]]
@@ -109,6 +110,9 @@ def export_dfl_model(saved: Checkpoint, name: str, folder: Path | str) -> Export
             f"{saved.source}: a model of several persons, {saved.options['persons']}, which DeepFaceLab does "
             "not know; exportdfm writes a pair of them"
         )
+    if saved.options.get("grow_from"):
+        present = resolution_at(saved.options, saved.iteration)
+        saved = replace(saved, options={**saved.options, "resolution": present})
     prefix = dfl_prefix(folder, name, saved.kind)
     options, left_out, changes = returned(saved.kind, saved.options)
     if saved.iteration == 0:

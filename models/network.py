@@ -73,14 +73,18 @@ class NetworkModel(Model):
         if self._spared.state and distribution.replicas > 1:
             self._spared = Spared(masks=self._spared.masks)
             self.notes.append("models_opt_on_gpu=n is for one GPU; of several, each holds all weights")
-        with distribution.scope(), self._home():
-            self.parts = {part: self.build_part(part, precision.policy) for part in self.part_names}
+        self._kept_weights: dict[str, np.ndarray] = {}  # of optional parts that are not in use now
+        self._kept_state: dict[str, np.ndarray] = {}
+        self.build_networks()
+
+    def build_networks(self) -> None:
+        """Make all parts, with fresh weights, and let go of what there was before."""
+        with self.distribution.scope(), self._home():
+            self.parts = {part: self.build_part(part, self.precision.policy) for part in self.part_names}
         self.variables = self.variables_of(self.parts)
         self._optimizers: dict[str, Optimizer] = {}  # made when first needed: merging needs none
         self._scale: LossScale | None = None
-        self._train = distribution.compile(self._train_graph, jit=options.xla == "step")
-        self._kept_weights: dict[str, np.ndarray] = {}  # of optional parts that are not in use now
-        self._kept_state: dict[str, np.ndarray] = {}
+        self._train = self.distribution.compile(self._train_graph, jit=self.options.xla == "step")
 
     # What a kind of model says of itself
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import keras
 import numpy as np
 import tensorflow as tf
 
+from core.errors import UsageError
 from core.nn.archi import Archi
 from core.nn.discriminators import build_code_discriminator, build_patch_discriminator
 from core.nn.distribution import SINGLE, Distribution
@@ -16,10 +18,12 @@ from core.nn.losses import fan_out
 from core.nn.patch_plan import patch_strides
 from core.nn.perceptual import PerceptualLoss
 from core.nn.precision import Precision
+from core.nn.state import STEPS
 from models import autoencoder, face_losses, saehd_graph
 from models import saehd_losses as terms
 from models.base import Batch
 from models.face_samples import face_request
+from models.growth import Grid, grown_slots, grown_weights, resolution_at, stages
 from models.network import MAIN, NetworkModel, Spared, StepLosses
 from models.recipes import Plan, Recipe
 from models.saehd_options import SaehdOptions
@@ -47,16 +51,23 @@ class Saehd(NetworkModel):
         distribution: Distribution = SINGLE,
     ) -> None:
         self.now = in_force(options)
-        o = options
-        self.archi = Archi.parse(o.archi, o.resolution, o.ae_dims, o.e_dims, o.d_dims, o.d_mask_dims)
+        self.archi = self._archi_at(resolution_at(options.to_json(), 0), options)
         self._recipe = saehd_recipe(options)
         self._seer: PerceptualLoss | None = None
         super().__init__(name, options, precision, distribution)
+
+    def build_networks(self) -> None:
+        super().build_networks()
         self._show = tf.function(self._show_graph, autograph=False)
+
+    @staticmethod
+    def _archi_at(resolution: int, o: SaehdOptions) -> Archi:
+        return Archi.parse(o.archi, resolution, o.ae_dims, o.e_dims, o.d_dims, o.d_mask_dims)
 
     @property
     def resolution(self) -> int:
-        return self.options.resolution
+        """The present one; below that of the options while the faces grow."""
+        return self.archi.resolution
 
     @property
     def face_type(self) -> str:
@@ -92,7 +103,9 @@ class Saehd(NetworkModel):
         if name == CODE_JUDGE:
             return build_code_discriminator(self.archi.code_shape, policy, o.seed, name)
         if name == FACE_JUDGE:
-            return build_patch_discriminator(o.resolution, o.gan_patch_size, o.gan_dims, policy, o.seed, name)
+            return build_patch_discriminator(
+                self.resolution, o.gan_patch_size, o.gan_dims, policy, o.seed, name
+            )
         return autoencoder.build_part(self.archi, name, policy, o.seed)
 
     @property
@@ -111,6 +124,9 @@ class Saehd(NetworkModel):
     # The samples
 
     def sample_request(self, side: str) -> SampleRequest:
+        return replace(self._request(side), resolution=self.resolution)
+
+    def _request(self, side: str) -> SampleRequest:
         now = self.now
         return face_request(now, side, now.eyes_mouth_prio, self.recipe.dfl_warp, now.random_hsv_power)
 
@@ -182,9 +198,18 @@ class Saehd(NetworkModel):
         return self._seer
 
     def prime(self, batches: Callable[[int], Batch]) -> None:
-        """Load what training needs beside the networks, so that an error comes before the first iteration."""
+        """Check and load what training needs beside the networks, before the first iteration."""
         if self.now.perceptual_power > 0:
             self._perceptual()
+        judges = [name for name in ("gan_power", "true_face_power") if getattr(self.now, name)]
+        if judges and self.resolution < self.options.resolution:
+            last = (
+                len(stages(self.options.grow_from, self.options.resolution)) - 1
+            ) * self.options.grow_iters
+            raise UsageError(
+                f"option {judges[0]}: {self.name} still grows, with faces of {self.resolution} of "
+                f"{self.options.resolution} pixels; give 0 until iteration {last}"
+            )
 
     def _step(self, batch: Batch) -> dict[str, float]:
         self.prime(lambda number: batch)
@@ -244,6 +269,36 @@ class Saehd(NetworkModel):
         """Both persons' reconstructions and the swap."""
         made = saehd_graph.run(self.parts, src, dst, swap=True)
         return made.src, made.dst, made.swap
+
+    # Growth
+
+    def train_step(self, batch: Batch) -> dict[str, float]:
+        """See `Model.train_step`. After it the networks are of the next iteration's resolution."""
+        losses = super().train_step(batch)
+        resolution = resolution_at(self.options.to_json(), self.iteration)
+        if resolution != self.resolution:
+            self._grow(resolution)
+        return losses
+
+    def _grow(self, resolution: int) -> None:
+        """Go on with larger faces, with what was learnt from smaller ones."""
+        old, new = (Grid.of(self.options.archi, size) for size in (self.resolution, resolution))
+        weights, state = grown_weights(self.weights(), old, new), self.optimizer_state()
+        slots = {key: state.pop(key) for key in list(state) if not key.startswith(STEPS)}
+        self._resize(resolution)
+        self.load_weights(weights)
+        self.load_optimizer_state({**state, **grown_slots(slots, old, new)})
+
+    def _resize(self, resolution: int) -> None:
+        self.archi = self._archi_at(resolution, self.options)
+        self.build_networks()
+
+    def restore(self, iteration: int, loss_history: np.ndarray) -> None:
+        """See `Model.restore`. Networks of another resolution than that of the iteration are made anew."""
+        super().restore(iteration, loss_history)
+        resolution = resolution_at(self.options.to_json(), self.iteration)
+        if resolution != self.resolution:
+            self._resize(resolution)
 
     # A change of options
 

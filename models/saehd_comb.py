@@ -52,7 +52,7 @@ class SaehdComb(Saehd):
     def swap_part_names(self) -> tuple[str, ...]:
         return (*SHARED, *map(decoder_of, self.sides))
 
-    def sample_request(self, side: str) -> SampleRequest:
+    def _request(self, side: str) -> SampleRequest:
         now = self.now
         return face_request(
             now, side, now.eyes_mouth_prio, self.recipe.dfl_warp, now.random_hsv_power, is_source=True

@@ -59,6 +59,12 @@ def _growth_fault(options: Any) -> str:
     )
 
 
+def _pretrained_growth_fault(options: Any) -> str:
+    if not (options.pretrain and options.grow_from):
+        return ""
+    return "the end of pretraining would begin the growth again; give grow_from 0, or pretrain n"
+
+
 def _perceptual_fault(options: Any) -> str:
     if options.perceptual_power == 0 or options.perceptual_weights:
         return ""
@@ -111,6 +117,7 @@ class SaehdOptions(FaceOptions):
         GAN_FITS,
         Check(("perceptual_power", "perceptual_weights"), _perceptual_fault),
         Check(("resolution", "archi", "grow_from"), _growth_fault),
+        Check(("pretrain", "grow_from"), _pretrained_growth_fault),
         Check(("persons",), _persons_fault),
         Check(("persons", "archi"), _comb_archi_fault, _with_df),
         *map(_comb_check, FOR_TWO),
@@ -228,8 +235,8 @@ class SaehdOptions(FaceOptions):
     )
     grow_from: int = opt(
         0,
-        "Resolution to begin with, which grows to that of the model while it trains; 0 starts at the full "
-        "one.",
+        "Resolution to begin with, which is doubled again and again to that of the model while it trains; 0 "
+        "starts at the full one.",
         low=0,
         high=LARGEST_RESOLUTION,
         ask=NEVER,
@@ -241,6 +248,7 @@ class SaehdOptions(FaceOptions):
         low=1,
         needs={"grow_from": NOT_ZERO},
         ask=NEVER,
+        fixed=True,
     )
     persons: str = opt(
         "",
