@@ -18,8 +18,8 @@ class ExportOptions(OptionSet):
 
     quantized: bool = opt(
         False,
-        "Let the networks compute in half precision: the file is up to half as large, and some graphics cards run "
-        "it faster; colours differ by a shade or two of 255.",
+        "Let the networks compute in half precision: a file of up to half the size, which some graphics cards "
+        "run faster; colours differ by a shade or two of 255.",
         label="Export quantized?",
     )
 
