@@ -18,7 +18,7 @@ class ExportOptions(OptionSet):
 
     quantized: bool = opt(
         False,
-        "Let the networks compute in half precision: a file of up to half the size, which some graphics cards "
+        "Let the networks compute in half precision: a file of up to half the size, that some graphics cards "
         "run faster; colours differ by a shade or two of 255.",
         label="Export quantized?",
     )
