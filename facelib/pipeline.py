@@ -51,6 +51,7 @@ class Pipeline:
         say: Callable[[str], object] = print,
         cpu_only: bool = False,
         devices: Sequence[int] | None = None,
+        precision: str = "auto",
     ) -> None:
         """Choose the networks.
 
@@ -63,6 +64,7 @@ class Pipeline:
             say: Gets a line where something else is taken than was asked for; `name` tells what is in use.
             cpu_only: TensorFlow's networks leave every GPU alone.
             devices: Numbers of the GPUs they use; None takes the best one.
+            precision: What they compute in: `auto`, `float32` (DFL's own numbers) or `bfloat16`.
 
         Raises:
             UsageError: A name is unknown or a number out of range.
@@ -76,8 +78,11 @@ class Pipeline:
             from core.nn.devices import prepare
 
             prepare(cpu_only, devices)
-        self.detector = create_detector(detector)
-        self.landmarker = create_landmarker(landmarker, **self._landmarker_options(landmarker, samples))
+        on_tensorflow = {"precision": precision} if detector in detectors.ON_TENSORFLOW else {}
+        self.detector = create_detector(detector, **on_tensorflow)
+        self.landmarker = create_landmarker(
+            landmarker, **self._landmarker_options(landmarker, samples, precision)
+        )
         self._max_faces = max_faces
         # boxes beside a face slide onto it once they are landmarked
         self._repeats = self.detector.name not in detectors.DISTINCT or landmarker == "facemesh"
@@ -88,12 +93,13 @@ class Pipeline:
         self.batched = self._batched_boxes or self.landmarker.batched
         self.name = f"{self.detector.name}+{self.landmarker.name}"
 
-    def _landmarker_options(self, landmarker: str, samples: int) -> dict[str, Any]:
+    def _landmarker_options(self, landmarker: str, samples: int, precision: str) -> dict[str, Any]:
         if landmarker == "facemesh":
             return {"samples": samples}
-        if landmarker in landmarkers.ON_TENSORFLOW and self.detector.name == "s3fd":
-            return {"detector": self.detector}  # its second look shares the network
-        return {}
+        if landmarker not in landmarkers.ON_TENSORFLOW:
+            return {}
+        shared = self.detector if self.detector.name == "s3fd" else None  # for its second look
+        return {"detector": shared, "precision": precision}
 
     def faces(self, image: np.ndarray) -> list[DetectedFace]:
         """Find the faces of one image, largest first.

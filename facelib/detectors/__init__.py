@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -39,8 +39,12 @@ class Detector(Protocol):
         """The same for several images, whose sizes may differ; only where `batched` is there and True."""
 
 
-def create_detector(name: str) -> Detector:
+def create_detector(name: str, **options: Any) -> Detector:
     """Make the detector `name`, one of `DETECTORS` or `auto`.
+
+    Args:
+        name: Which one.
+        options: For its class: `precision` for those on TensorFlow.
 
     Raises:
         UsageError: There is no such detector.
@@ -50,4 +54,4 @@ def create_detector(name: str) -> Detector:
     if name not in DETECTORS:
         raise UsageError(f"detector {name!r} is unknown; choose auto, {', '.join(DETECTORS)}")
     module, attribute = DETECTORS[name]
-    return getattr(importlib.import_module(module), attribute)()
+    return getattr(importlib.import_module(module), attribute)(**options)

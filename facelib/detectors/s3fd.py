@@ -7,6 +7,7 @@ weights give the same boxes as in DFL.
 
 from __future__ import annotations
 
+import functools
 import threading
 from collections.abc import Callable, Mapping, Sequence
 
@@ -27,6 +28,9 @@ FIRST_STRIDE = 4
 # Pixels the network sees in one call: some 600 bytes of memory each. The CPU gains 8 % in float32 from the
 # second picture, nothing from more.
 PIXELS_PER_CALL, PIXELS_PER_CALL_ON_GPU = 2 * 640 * 640, 8 * 640 * 640
+
+
+Network = Callable[[np.ndarray], list[np.ndarray]]
 
 
 class S3fd:
@@ -55,18 +59,28 @@ class S3fd:
         self._pixels = PIXELS_PER_CALL_ON_GPU if devices.prepare().on_gpu else PIXELS_PER_CALL
         from facelib.nets.s3fd import build_s3fd
 
-        self._network: Callable[[np.ndarray], list[np.ndarray]] = build_s3fd(weights, precision)
+        self._weights, self._precision = weights, precision
+        self._network: Network = build_s3fd(weights, precision)
         self._lock = threading.Lock()  # one call has all cores or the GPU; two at once would cost memory
 
     def detect(self, image: np.ndarray) -> list[Detection]:
         """Find faces in an (H, W, 3) uint8 BGR image, largest first; see `detect_batch`."""
         return self.detect_batch([image])[0]
 
-    def detect_batch(self, images: Sequence[np.ndarray]) -> list[list[Detection]]:
+    @functools.cached_property
+    def _exact_network(self) -> Network:
+        """The network in float32; made when first asked for."""
+        from facelib.nets.common import is_exact
+        from facelib.nets.s3fd import build_s3fd
+
+        return self._network if is_exact(self._precision) else build_s3fd(self._weights, "float32")
+
+    def detect_batch(self, images: Sequence[np.ndarray], exact: bool = False) -> list[list[Detection]]:
         """Find the faces of each image, largest first, with as few calls of the network as memory allows.
 
         Args:
             images: (H, W, 3) uint8 BGR each; images of one size share a call.
+            exact: In float32 whatever the precision; for pictures small enough that it costs little.
 
         Returns:
             Detections of each image in its pixels; whole numbers, which may lie beyond the image. None where
@@ -82,11 +96,14 @@ class S3fd:
             per_call = max(1, self._pixels // (width * height))
             for start in range(0, len(numbers), per_call):
                 chunk = numbers[start : start + per_call]
-                for number, boxes in zip(chunk, self._boxes([images[n] for n in chunk], (width, height))):
-                    found[number] = boxes
+                boxes = self._boxes([images[n] for n in chunk], (width, height), exact)
+                for number, seen in zip(chunk, boxes):
+                    found[number] = seen
         return found
 
-    def _boxes(self, images: Sequence[np.ndarray], size: tuple[int, int]) -> list[list[Detection]]:
+    def _boxes(
+        self, images: Sequence[np.ndarray], size: tuple[int, int], exact: bool
+    ) -> list[list[Detection]]:
         batch = np.stack(
             [
                 cv2.cvtColor(cv2.resize(image, size, interpolation=cv2.INTER_LINEAR), cv2.COLOR_BGR2RGB)
@@ -94,7 +111,7 @@ class S3fd:
             ]
         )
         with self._lock:
-            outputs = self._network(batch)
+            outputs = (self._exact_network if exact else self._network)(batch)
         found = []
         for number, image in enumerate(images):
             rects, scores = refine([output[number] for output in outputs])

@@ -65,7 +65,7 @@ def create_landmarker(name: str, **options: Any) -> Landmarker:
 
     Args:
         name: Which one.
-        options: For its class: `samples` for facemesh.
+        options: For its class: `samples` for facemesh, `precision` for those on TensorFlow.
 
     Raises:
         UsageError: There is no such landmarker.

@@ -169,7 +169,7 @@ class Fan:
             except AlignmentError:  # the points are in a heap: no second look, as DFL does
                 continue
             upright.append((number, matrix, warp_face(image, matrix, UPRIGHT_SIDE, cv2.INTER_LINEAR)))
-        boxes = self._detector.detect_batch([picture for _, _, picture in upright])
+        boxes = self._detector.detect_batch([picture for _, _, picture in upright], exact=True)
         single = [(face, found[0].rect) for face, found in zip(upright, boxes) if len(found) == 1]
         again = self._look([(picture, rect) for (_, _, picture), rect in single], MOVES)
         for ((number, matrix, _), _), second in zip(single, again):

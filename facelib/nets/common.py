@@ -42,6 +42,11 @@ def compute_type(wanted: str) -> tf.DType:
     return tf.bfloat16 if half else tf.float32
 
 
+def is_exact(precision: str) -> bool:
+    """Whether networks that are built with `precision`, one of `CHOICES`, compute in float32."""
+    return compute_type(precision) == tf.float32
+
+
 @functools.cache
 def _bfloat16_pays() -> bool:
     return conv_time(tf.bfloat16) * PROBE_WORTH < conv_time(tf.float32)

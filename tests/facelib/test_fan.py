@@ -22,7 +22,8 @@ class FixedBox:
     def __init__(self, *boxes: list[tuple[int, int, int, int]]) -> None:
         self.boxes, self.seen = list(boxes), []
 
-    def detect_batch(self, images):
+    def detect_batch(self, images, exact=False):
+        assert exact
         self.seen += images
         turn = [self.boxes[number % len(self.boxes)] for number in range(len(images))]
         return [[Detection(np.array(box, np.float64), 1.0) for box in boxes] for boxes in turn]

@@ -39,7 +39,7 @@ def search(monkeypatch, image, turned, networks):
     detector = OnlyTurned(turned)
     detector.name = networks.split("+")[0]
     monkeypatch.setattr(pipeline, "choose", lambda *_, **__: Choice(*networks.split("+")))
-    monkeypatch.setattr(pipeline, "create_detector", lambda _: detector)
+    monkeypatch.setattr(pipeline, "create_detector", lambda _, **options: detector)
     monkeypatch.setattr(pipeline, "create_landmarker", lambda *_, **__: SamePoints())
     (face,) = pipeline.Pipeline().faces(image)
     return face, detector.shown

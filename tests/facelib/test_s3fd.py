@@ -187,6 +187,17 @@ def test_bfloat16_gives_nearly_the_same(weights):
         assert np.abs(rough - exact).mean() < 0.02 * max(np.abs(exact).mean(), 0.1)
 
 
+def test_an_exact_look_is_float32_whatever_the_precision(weights):
+    images = [picture(160, 130, number) for number in range(2)]
+    rough, exact = S3fd(weights, "bfloat16"), S3fd(weights, "float32")
+
+    found = rough.detect_batch(images, exact=True)
+
+    assert [[(d.rect.tolist(), d.score) for d in boxes] for boxes in found] == [
+        [(d.rect.tolist(), d.score) for d in boxes] for boxes in exact.detect_batch(images)
+    ]
+
+
 def test_an_unknown_precision_is_refused(weights):
     with pytest.raises(UsageError, match="float8"):
         S3fd(weights, precision="float8")
