@@ -106,11 +106,12 @@ def _landmarker(job: Job) -> Landmarker:
     """The landmarker alone, for rects that are drawn."""
     from facelib.landmarkers import ON_TENSORFLOW, create_landmarker
 
-    if job.choice.landmarker in ON_TENSORFLOW:
-        from core.nn.devices import prepare
+    if job.choice.landmarker not in ON_TENSORFLOW:
+        return create_landmarker(job.choice.landmarker)
+    from core.nn.devices import prepare
 
-        prepare(job.cpu_only, job.devices)
-    return create_landmarker(job.choice.landmarker)
+    prepare(job.cpu_only, job.devices)
+    return create_landmarker(job.choice.landmarker, precision=job.options.precision)
 
 
 def _proposer() -> Callable[[np.ndarray], Sequence[np.ndarray]]:

@@ -78,6 +78,7 @@ class Job:
             face_type=FACE_TYPES[self.options.face_type],
             cpu_only=self.cpu_only,
             devices=self.devices,
+            precision=self.options.precision,
         )
 
     def settle(

@@ -64,6 +64,13 @@ class ExtractOptions(OptionSet):
         choices=("auto", "fan", "facemesh", "dlib68"),
         ask=NEVER,
     )
+    precision: str = opt(
+        "auto",
+        "What S3FD and FAN compute in. float32 gives DFL's very boxes and points; bfloat16 is quicker where "
+        "the processor has it, and auto takes it there.",
+        choices=("auto", "float32", "bfloat16"),
+        ask=NEVER,
+    )
     output_debug: bool = opt(
         False,
         "Write every frame with the found points drawn in, to the folder <output>_debug beside the faces.",
@@ -82,8 +89,8 @@ class ExtractOptions(OptionSet):
     )
     person_threshold: float = opt(
         0.5,
-        "With --person: largest distance of a face's 128 numbers from the person's; less is stricter. Single "
-        "faces with less than 45 pixels between the eyes must be a tenth nearer.",
+        "With --person: largest distance of a face's 128 numbers from the person's; less is stricter. Faces "
+        "with less than 45 pixels between the eyes must be a tenth nearer.",
         low=0.1,
         high=2.0,
         ask=NEVER,

@@ -65,6 +65,15 @@ def test_auto_takes_dfls_networks_where_their_weights_are(
         header["networks"] == "s3fd+fan" and header["detector"] == "s3fd" and header["asked"] == "auto+auto"
     )
 
+    # float32 on demand, which is what auto takes where the processor has no bfloat16
+    exact = ("--precision", "float32", "--image-size", "256", "--max-faces-from-image", "1")
+    assert extract(frames, tmp_path / "exact", *exact) == 0
+    (face,) = facelib.Pipeline("s3fd", "fan", max_faces=1, precision="float32").faces(
+        cv2.imread(str(frames / "00001.png"))
+    )
+    metadata = facelib.read_metadata(tmp_path / "exact" / "00001_0.jpg")
+    np.testing.assert_allclose(metadata.source_landmarks, face.landmarks, atol=0.01)
+
     # what began with S3FD does not go on with others: the weights are gone, and that is said
     monkeypatch.delenv("FACELAB_WEIGHTS")
     monkeypatch.setenv("FACELAB_WEIGHTS_URL", "http://127.0.0.1:9/")
