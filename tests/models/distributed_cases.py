@@ -202,15 +202,18 @@ def compare_models(kind: str, given: dict, batch: int) -> dict:
     both = models.create_model(kind, options)
     assert (alone.distribution.replicas, both.distribution.replicas) == (1, 2)
     rng = np.random.default_rng(4)
-    batches = [samples(alone, rng, batch) for _ in range(2)]
-    losses = [[model.train_step(one) for one in batches] for model in (alone, both)]
+    losses = [[], []]
+    for _ in range(2):
+        arrays = samples(alone, rng, batch)  # of the present size: models may grow
+        for model, rows in zip((alone, both), losses):
+            rows.append(model.train_step(arrays))
     found = difference(alone, both, losses)
     weights = [np.concatenate([array_of(v).ravel() for v in m.weights().values()]) for m in (alone, both)]
     # a gradient that is all rounding has a step of either sign
     found["share"] = float(np.mean(np.abs(weights[0] - weights[1]) > 1e-5))
-    preview = both.preview(batches[0])
-    found["preview"] = sorted(preview) == sorted(alone.preview(batches[0]))
-    faces = both.predictor()(batches[0]["target_dst"])
+    arrays = samples(alone, rng, batch)
+    found["preview"] = sorted(both.preview(arrays)) == sorted(alone.preview(arrays))
+    faces = both.predictor()(arrays["target_dst"])
     found["predicted"] = [list(array.shape) for array in faces]
     return found
 
@@ -235,6 +238,11 @@ AMP = {**SMALL, "inter_dims": 64, "clipgrad": True, "lr_dropout": "y", "gan_powe
 MODELS = {
     "Quick96": ("Quick96", {"recipe": "dfl"}, 2),
     "SAEHD": ("SAEHD", SAEHD, 4),
+    "growing": (
+        "SAEHD",
+        {**SMALL, "archi": "liae-ud", "resolution": 96, "grow_from": 64, "grow_iters": 1},
+        2,
+    ),
     "AMP": ("AMP", {**AMP, "gan_dims": 4}, 4),
 }
 

@@ -63,7 +63,7 @@ def test_float16_keeps_one_scale_and_skips_a_step_everywhere():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", ["Quick96", "SAEHD", "AMP"])
+@pytest.mark.parametrize("kind", ["Quick96", "SAEHD", "growing", "AMP"])
 def test_the_kinds_of_model(kind):
     """SAEHD and AMP with their discriminators, clipping and dropout; the preview and the predictor, too."""
     case = run(kind, seconds=600)[kind]
