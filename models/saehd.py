@@ -86,7 +86,8 @@ class Saehd(NetworkModel):
     @property
     def part_names(self) -> tuple[str, ...]:
         judges = {CODE_JUDGE: self.now.true_face_power, FACE_JUDGE: self.now.gan_power}
-        return (*self.swap_part_names, *(name for name, power in judges.items() if power))
+        grown = self.resolution == self.options.resolution  # else `prime` refuses them
+        return (*self.swap_part_names, *(name for name, power in judges.items() if power and grown))
 
     @property
     def swap_part_names(self) -> tuple[str, ...]:

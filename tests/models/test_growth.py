@@ -141,12 +141,14 @@ def test_a_half_grown_model_is_of_its_present_size(tmp_path):
 
 def test_what_judges_full_size_waits_for_it():
     model = made(gan_power=0.1, gan_patch_size=8, gan_dims=4)
+    assert "D_src" not in model.parts
     with pytest.raises(
         UsageError, match="still grows, with faces of 64 of 128 pixels; give 0 until iteration 2"
     ):
         model.prime(lambda number: {})
     model.restore(2, np.ones((2, 2), np.float32))
     model.prime(lambda number: {})
+    assert "D_src" in model.parts
     with pytest.raises(UsageError, match="give grow_from 0, or pretrain n"):
         made(pretrain=True)
 
