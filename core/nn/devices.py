@@ -148,28 +148,33 @@ def _meet(tf, cluster: Cluster, on_gpu: bool) -> Any:
         rpc_layer="grpc",
     )
     try:
-        with _default_interrupt():
+        with _plain_interrupt():
             return tf.distribute.MultiWorkerMirroredStrategy(resolver, options)
     except (tf.errors.OpError, RuntimeError) as err:
         reason = str(err).strip().splitlines()[0] if str(err).strip() else type(err).__name__
         own = cluster.workers[cluster.index]
         raise SwapError(
-            f"the workers did not come together ({reason}); start all of {', '.join(cluster.workers)} within "
-            f"a few minutes, let them reach each other, and see that {own} is this machine and a free port"
+            f"the workers did not come together ({reason}); start all of {', '.join(cluster.workers)}, "
+            f"let them reach each other, and see that {own} is this machine and a free port"
         ) from err
 
 
 @contextlib.contextmanager
-def _default_interrupt() -> Iterator[None]:
-    """Ctrl-C ends the process at once in this block: a wait inside TensorFlow never gets back to Python."""
+def _plain_interrupt() -> Iterator[None]:
+    """Ctrl-C ends the process at once in this block: a wait inside TensorFlow never gets back to Python.
+
+    SIGTERM cannot be helped: TensorFlow catches it there, and the wait keeps all of Python's threads waiting.
+    """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    previous = signal.signal(signal.SIGINT, signal.SIG_DFL)
+    signals = (signal.SIGINT, signal.SIGTERM)
+    previous = {number: signal.signal(number, signal.SIG_DFL) for number in signals}
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, previous)
+        for number, handler in previous.items():
+            signal.signal(number, signal.SIG_DFL if handler is None else handler)
 
 
 @contextlib.contextmanager
