@@ -10,7 +10,7 @@ program itself, some 0.9 GB with TensorFlow loaded, comes on top. GPUs were not 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import prod
 
 import keras
@@ -83,6 +83,21 @@ class MemoryEstimate:
     def total(self) -> int:
         """Bytes, with everything that is not told apart."""
         return int(HELD * sum(part.held for part in self.parts.values())) + self.activations + FIXED
+
+    def grown(self, factor: float) -> MemoryEstimate:
+        """The same networks for faces of `factor` times the area: larger maps, larger dense layers."""
+        parts = {}
+        for name, part in self.parts.items():
+            share = 1 + (factor - 1) * part.dense / max(1, part.parameters)
+            parts[name] = PartMemory(
+                parameters=round(part.parameters * share),
+                dense=round(part.dense * factor),
+                weights=round(part.weights * share),
+                slots=round(part.slots * share),
+                gradients=round(part.gradients * share),
+                activations=round(part.activations * factor),
+            )
+        return replace(self, parts=parts)
 
     def describe(self) -> str:
         """One line: `38.3 million weights, about 0.9 GB of memory at this batch size (...)`."""
