@@ -15,6 +15,7 @@ from core.nn.archi import Archi
 from core.nn.discriminators import build_code_discriminator, build_patch_discriminator
 from core.nn.distribution import SINGLE, Distribution
 from core.nn.losses import fan_out
+from core.nn.memory import MemoryEstimate
 from core.nn.patch_plan import patch_strides
 from core.nn.perceptual import PerceptualLoss
 from core.nn.precision import Precision
@@ -280,6 +281,16 @@ class Saehd(NetworkModel):
         if resolution != self.resolution:
             self._grow(resolution)
         return losses
+
+    def memory(self) -> MemoryEstimate:
+        """What training needs in the end, when the faces have their full size."""
+        return super().memory().grown((self.options.resolution / self.resolution) ** 2)
+
+    def summary_rows(self) -> list[tuple[str, str]]:
+        o = self.options
+        sizes = stages(o.grow_from, o.resolution)
+        steps = [f"{size} from {number * o.grow_iters}" for number, size in enumerate(sizes)]
+        return [*super().summary_rows(), *([("grows", ", ".join(steps))] if o.grow_from else [])]
 
     def _grow(self, resolution: int) -> None:
         """Go on with larger faces, with what was learnt from smaller ones."""

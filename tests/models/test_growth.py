@@ -139,6 +139,14 @@ def test_a_half_grown_model_is_of_its_present_size(tmp_path):
     assert model.resolution == 64
 
 
+@pytest.mark.parametrize("archi", ["df", "liae-udt"])
+def test_the_memory_that_is_told_is_that_of_the_full_size(archi):
+    growing, plain = made(archi=archi), made(archi=archi, grow_from=0)
+    assert growing.memory().parameters == pytest.approx(plain.memory().parameters, rel=1e-3)
+    assert growing.memory().total == pytest.approx(plain.memory().total, rel=0.02)
+    assert ("grows", "64 from 0, 128 from 2") in growing.summary_rows()
+
+
 def test_what_judges_full_size_waits_for_it():
     model = made(gan_power=0.1, gan_patch_size=8, gan_dims=4)
     assert "D_src" not in model.parts
@@ -147,6 +155,7 @@ def test_what_judges_full_size_waits_for_it():
     ):
         model.prime(lambda number: {})
     model.restore(2, np.ones((2, 2), np.float32))
+    model.is_fresh = False
     model.prime(lambda number: {})
     assert "D_src" in model.parts
     with pytest.raises(UsageError, match="give grow_from 0, or pretrain n"):
