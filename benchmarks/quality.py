@@ -1,13 +1,15 @@
 """How soon a training shows the face: reconstruction error on held-back frames against training time.
 
-Trains Quick96 by DFL's recipe and by ours in one run, in turns, on the same faces. Every tenth face of both
+Trains a model by DFL's recipe and by ours in one run, in turns, on the same faces. Every tenth face of both
 persons is held back; of these each person's own decoder must repeat the face. Waiting for samples counts as
-training time, evaluation does not.
+training time, evaluation does not. Swaps of the destination's faces are judged, too: does the mouth follow,
+and whom do they look like (`benchmarks/swaps.py`)?
 
-    python benchmarks/quality.py [--src FACES --dst FACES] [--output FOLDER] [--dfl-seconds 780]
-                                 [--fast-seconds 240]
+    python benchmarks/quality.py [--model SAEHD --option archi=df-ud ...] [--src FACES --dst FACES]
+                                 [--output FOLDER] [--dfl-seconds 780] [--fast-seconds 240]
 
-Without --src and --dst the faces are extracted from ../shared/data/clips first. Writes `errors.csv`,
+Quick96 trains by `recipe=dfl` and `recipe=fast`, SAEHD as DFL does (`dfl_compat=y`) and as ours does by
+default. Without --src and --dst the faces are extracted from ../shared/data/clips first. Writes `errors.csv`,
 `errors.png` and `faces.jpg` (held-back faces, their reconstructions and the swap) to the output folder.
 """
 
@@ -33,9 +35,14 @@ from core.imageio import write_image
 from mainscripts.training_batches import SIDES, Batches
 from samplelib import AugmentOptions, BatchLoader, Faceset, SampleRequest, SampleSpec
 
-KIND = "Quick96"
+CONTENDERS = {  # options by kind of model and name in the report
+    "Quick96": {"dfl": {"recipe": "dfl"}, "fast": {"recipe": "fast"}},
+    "SAEHD": {"dfl": {"recipe": "dfl", "dfl_compat": True}, "fast": {"recipe": "fast"}},
+}
 HELD_BACK = 10  # every such face
 SHOWN = 4  # faces of the sheet; also the most that one preview draws
+SHOWN_HEIGHT = 800  # pixels, of SAEHD's previews
+SWAPS = 75  # faces of the destination, from all over, whose swaps are judged
 METRICS = ("dssim", "mse")
 COLORS = {"dfl": (200, 80, 40), "fast": (40, 80, 220)}  # BGR
 
@@ -66,7 +73,8 @@ class Contender:
         """Train for about that long, at most to the end of the budget."""
         end = min(self.seconds + seconds, self.budget)
         started = time.perf_counter()
-        self.model.prime(self.batches.by_number)  # what the trainer does first; nothing after that
+        if not self.model.iteration:
+            self.model.prime(self.batches.by_number)  # what the trainer does first
         self.seconds += time.perf_counter() - started
         while self.seconds < end:
             started = time.perf_counter()
@@ -85,13 +93,16 @@ def main() -> int:
             training[side], held[side] = split(Faceset.open(path))
             print(f"{side}: {len(training[side])} faces to train on, {len(held[side])} held back", flush=True)
         budgets = {"dfl": args.dfl_seconds, "fast": args.fast_seconds}
-        contenders = [start(recipe, budget, training, args.seed) for recipe, budget in budgets.items()]
+        contenders = [start(args, recipe, budget, training) for recipe, budget in budgets.items()]
         faces = {side: load_faces(held[side], side, contenders[0].model) for side in SIDES}
+        everyone = {side: load_faces(training[side], side, contenders[0].model) for side in SIDES}
         print(f"computes in {contenders[0].model.precision.describe()}", flush=True)
         run_in_turns(contenders, faces, args.slice)
         for contender in contenders:
             contender.batches.close()
     report(contenders, args.output)
+    for contender in contenders:
+        print(f"{contender.recipe} swaps: {judge_swaps(contender.model, everyone)}", flush=True)
     write_image(args.output / "faces.jpg", contact_sheet(contenders, faces))
     write_image(args.output / "errors.png", plot(contenders))
     print(f"written to {args.output}")
@@ -102,6 +113,8 @@ def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
+    parser.add_argument("--model", choices=CONTENDERS, default="Quick96", help="default: %(default)s")
+    parser.add_argument("--option", action="append", default=[], metavar="KEY=VALUE", help="of both models")
     parser.add_argument("--src", type=Path, help="aligned faces of the source")
     parser.add_argument("--dst", type=Path, help="aligned faces of the destination")
     parser.add_argument("--clips", type=Path, default=ROOT.parent / "shared" / "data" / "clips")
@@ -135,15 +148,20 @@ def split(faceset: Faceset) -> tuple[Faceset, Faceset]:
     return Faceset(faceset.path, kept, {}), Faceset(faceset.path, held, {})
 
 
-def start(recipe: str, budget: float, facesets: dict[str, Faceset], seed: int) -> Contender:
-    options = models.options_class(KIND)(recipe=recipe, seed=seed)
-    model = models.create_model(KIND, options)
+def start(args: argparse.Namespace, recipe: str, budget: float, facesets: dict[str, Faceset]) -> Contender:
+    kind = models.options_class(args.model)
+    values = {**kind.parse_pairs(args.option), **CONTENDERS[args.model][recipe]}
+    model = models.create_model(args.model, kind(seed=args.seed, **values))
     return Contender(recipe, budget, model, Batches(model, facesets))
 
 
 def load_faces(faceset: Faceset, side: str, model) -> dict[str, np.ndarray]:
-    """All faces of the set as the network sees them, unwarped, with their masks; named as in a batch."""
-    specs = (SampleSpec(f"target_{side}", "image"), SampleSpec(f"target_{side}_mask", "mask"))
+    """All faces of the set as the network sees them, unwarped, masks and landmarks; named as in a batch."""
+    specs = (
+        SampleSpec(f"target_{side}", "image"),
+        SampleSpec(f"target_{side}_mask", "mask"),
+        SampleSpec(f"landmarks_{side}", "landmarks"),
+    )
     still = AugmentOptions(transform=False)
     request = SampleRequest(specs, model.resolution, model.face_type, len(faceset), still)
     with BatchLoader(faceset, request, 0, 0, workers=0) as loader:
@@ -184,14 +202,28 @@ def show_all(model, faces: dict[str, dict[str, np.ndarray]]) -> dict[str, np.nda
     """Reconstructions of every held-back face and the swaps of those of dst, from the model's preview."""
     counts = {side: len(faces[side][f"target_{side}"]) for side in SIDES}
     size, found = model.resolution, {"src": [], "dst": [], "swap": []}
-    for first in range(0, max(counts.values()), SHOWN):
-        rows = {side: (first + np.arange(SHOWN)) % counts[side] for side in SIDES}
+    height = max(1, min(SHOWN, SHOWN_HEIGHT // size))
+    for first in range(0, max(counts.values()), height):
+        rows = {side: (first + np.arange(height)) % counts[side] for side in SIDES}
         batch = {key: array[rows[side]] for side in SIDES for key, array in faces[side].items()}
-        columns = np.split(model.preview(batch)[KIND], 5, axis=1)
+        columns = np.split(model.preview(batch)[model.kind], 5, axis=1)
         for name, column in (("src", 1), ("dst", 3), ("swap", 4)):
-            found[name] += list(columns[column].reshape(SHOWN, size, size, 3))
+            found[name] += list(columns[column].reshape(height, size, size, 3))
     counts["swap"] = counts["dst"]
     return {name: np.stack(images[: counts[name]]) for name, images in found.items()}
+
+
+def judge_swaps(model, faces: dict[str, dict[str, np.ndarray]]) -> str:
+    """What `benchmarks/swaps.py` says of swaps of faces that were trained on, from all over the clip."""
+    from swaps import Swaps  # beside this file
+
+    rows = np.unique(np.linspace(0, len(faces["dst"]["target_dst"]) - 1, SWAPS).astype(int))
+    dst = {key: array[rows] for key, array in faces["dst"].items()}
+    swaps = show_all(model, {"src": faces["src"], "dst": dst})["swap"]
+    src = faces["src"]
+    return str(
+        Swaps(swaps, dst["landmarks_dst"]).judged(dst["target_dst"], src["target_src"], src["landmarks_src"])
+    )
 
 
 def face_errors(target: np.ndarray, shown: np.ndarray, mask: np.ndarray) -> tuple[float, float]:

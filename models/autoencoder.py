@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import keras
 import numpy as np
@@ -16,8 +16,9 @@ from models.network import NetworkModel, Tuning
 from models.priming import PersonFeatures, fit_bottleneck
 
 PARTS = ("encoder", "inter", "decoder_src", "decoder_dst")
-READER = ("encoder/", "inter/dense1")  # what reads the face, in the order of the flow
+READERS = ("inter/dense1",)  # the layers that read the encoder's features
 PRIMING_FACES = 320  # of each person: several for each output of the bottleneck, a few seconds' work
+PRIMING_BYTES = 2**30  # of features, which of large faces are hundreds of thousands each
 PREVIEW_ROWS = 4
 
 Parts = Mapping[str, keras.Model]
@@ -84,35 +85,48 @@ def masked_losses(
     }
 
 
-def priming_tuning(model: NetworkModel) -> Tuning:
+def slow_parts(readers: Sequence[str] = READERS) -> tuple[str, ...]:
+    """Prefixes of the paths of all that reads the face: the encoder and the layers behind it."""
+    return ("encoder/", *(f"{layer}/" for layer in readers))
+
+
+def priming_tuning(model: NetworkModel, readers: Sequence[str] = READERS) -> Tuning:
     """What the fast recipe treats apart: the parts that read the face, and the decoders' kernels."""
     paths = [path for path in model.variables if path.startswith("decoder") and path.endswith("/weight")]
-    return Tuning(slow=READER, decayed=tuple(paths))
+    return Tuning(slow=slow_parts(readers), decayed=tuple(paths))
 
 
-def prime(model: NetworkModel, batches: Callable[[int], Batch], dims: int) -> None:
-    """Fit the first dense layer of a fresh df model to the faces; see `models.priming`.
+def prime(
+    model: NetworkModel, batches: Callable[[int], Batch], dims: int, readers: Sequence[str] = READERS
+) -> None:
+    """Fit the first dense layer of a fresh model to the faces; see `models.priming`.
 
     Args:
-        batches: The batch of a number; it holds `landmarks_src` and `landmarks_dst`.
+        model: What to prime.
+        batches: The batch of a number; it holds the landmarks of all sides, as `landmarks_src`.
         dims: Outputs of the layer.
+        readers: The layers to fit; all get the same weights.
     """
+    features = model.variables[f"{readers[0]}/weight"].shape[0]
+    room = PRIMING_BYTES // (2 * len(model.sides) * 4 * features)
     found: dict[str, list[np.ndarray]] = {}
-    for number in range(math.ceil(PRIMING_FACES / model.options.batch_size)):
+    for number in range(math.ceil(min(PRIMING_FACES, max(1, room)) / model.options.batch_size)):
         batch = batches(number)
-        for name in (f"{kind}_{side}" for kind in ("warped", "target") for side in ("src", "dst")):
+        for name in (f"{kind}_{side}" for kind in ("warped", "target") for side in model.sides):
             code = model.parts["encoder"](tf.constant(batch[name], tf.float32))
             found.setdefault(name, []).append(code.numpy().astype(np.float32))
-        for name in ("landmarks_src", "landmarks_dst"):
+        for name in (f"landmarks_{side}" for side in model.sides):
             found.setdefault(name, []).append(batch[name])
-    whole = {name: np.concatenate(parts) for name, parts in found.items()}
     persons = [
-        PersonFeatures(*(whole[f"{kind}_{side}"] for kind in ("warped", "target", "landmarks")))
-        for side in ("src", "dst")
+        PersonFeatures(
+            *(np.concatenate(found.pop(f"{kind}_{side}")) for kind in ("warped", "target", "landmarks"))
+        )
+        for side in model.sides
     ]
-    weight, bias = fit_bottleneck(*persons, dims)
-    model.variables[f"{READER[1]}/weight"].assign(weight)
-    model.variables[f"{READER[1]}/bias"].assign(bias)
+    weight, bias = fit_bottleneck(persons, dims)
+    for layer in readers:
+        model.variables[f"{layer}/weight"].assign(weight)
+        model.variables[f"{layer}/bias"].assign(bias)
     model.is_fresh = False
 
 

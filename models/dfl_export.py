@@ -192,9 +192,9 @@ def _optimizer_files(saved: Checkpoint, groups: Mapping[str, Shapes]) -> tuple[l
 
 def _wanted_slots(saved: Checkpoint) -> tuple[str, ...]:
     """The slots of the optimizer that DeepFaceLab would make; none if ours computes something else."""
-    if saved.options.get("recipe", "dfl") != "dfl":
-        return ()
-    if saved.kind == "Quick96" or (saved.kind == "SAEHD" and not saved.options.get("adabelief", True)):
+    if saved.kind == "Quick96":  # by the fast recipe Adam's
+        return ("acc",) if saved.options.get("recipe", "dfl") == "dfl" else ()
+    if saved.kind == "SAEHD" and not saved.options.get("adabelief", True):
         return ("acc",)
     return "m", "v"
 

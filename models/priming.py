@@ -16,6 +16,7 @@ What tells the two persons apart as such is left out, and its bias gives both us
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -26,6 +27,8 @@ RIDGE = 0.03  # of the mean square of the features; prediction on held-back face
 # Deviations of the first output of each kind. What the landmarks do not tell is partly the person's own, so
 # decoders that lean on it draw another person's face wrong.
 SHAPE_GAIN, REST_GAIN = 3.0, 0.5
+NOISE = 1e-12  # of the mean square of the features: below it are rounding errors
+BLOCK = 4096  # features at a time
 # weights of the landmarks: jaw points are the least exact, eyes move by fractions of a pixel
 LANDMARK_WEIGHTS = np.repeat([0.5, 1.0, 3.0, 1.5], [17, 19, 12, 20])
 
@@ -38,99 +41,120 @@ class PersonFeatures:
     target: np.ndarray  # (N, F) float32 of the unwarped ones
     landmarks: np.ndarray  # (N, 68, 2) float32, of the unwarped faces
 
-    def usual(self) -> tuple[np.ndarray, np.ndarray]:
-        """Features (F,) and landmarks (68, 2) of the usual face, float64."""
-        rows = usual_rows(self.target)
-        return (
-            self.target[rows].mean(axis=0, dtype=np.float64),
-            self.landmarks[rows].mean(axis=0, dtype=np.float64),
-        )
 
-
-def usual_rows(features: np.ndarray) -> np.ndarray:
+def usual_rows(gram: np.ndarray) -> np.ndarray:
     """The samples of what a person shows most often, in most videos a neutral face.
 
     The fifth of the samples whose nearest quarter is closest. Unlike the plain mean, theirs does not depend
     on how much somebody laughs or talks.
 
     Args:
-        features: (N, F) float32, N >= 1.
+        gram: (N, N) float64 products of the samples' features, N >= 1.
 
     Returns:
         Row numbers, at least one.
     """
-    centred = features.astype(np.float64) - features.mean(axis=0, dtype=np.float64)
-    squares = np.sum(centred**2, axis=1)
-    distances = np.sqrt(np.maximum(squares[:, None] + squares - 2 * centred @ centred.T, 0.0))
-    near = np.sort(distances, axis=1)[:, : max(2, round(NEIGHBOURS * len(features)))]
+    squares, count = np.diagonal(gram), len(gram)
+    distances = np.sqrt(np.maximum(squares[:, None] + squares - 2 * gram, 0.0))
+    near = np.sort(distances, axis=1)[:, : max(2, round(NEIGHBOURS * count))]
     order = np.argsort(near.mean(axis=1), kind="stable")
-    return order[: max(1, round(DENSEST * len(features)))]
+    return order[: max(1, round(DENSEST * count))]
 
 
-def fit_bottleneck(src: PersonFeatures, dst: PersonFeatures, dims: int) -> tuple[np.ndarray, np.ndarray]:
-    """Fit a dense layer to the landmarks and then to the principal components of two persons' faces.
+def fit_bottleneck(persons: Sequence[PersonFeatures], dims: int) -> tuple[np.ndarray, np.ndarray]:
+    """Fit a dense layer to the landmarks and then to the principal components of several persons' faces.
 
     A component of deviation s gets an output deviation of `gain * sqrt(s / s_max)`: halfway between keeping
     the proportions, which buries fine expression, and whitening, which lifts noise.
 
+    Features are many more than faces, so everything is found as combinations of faces, by products of faces
+    with each other; only these and the weight itself go through the features, in blocks.
+
     Args:
-        src: Of the source.
-        dst: Of the destination.
+        persons: Two or more.
         dims: Outputs of the layer. Beyond the rank of the data they stay at zero weight.
 
     Returns:
         (F, dims) float32 weight and (dims,) float32 bias.
     """
-    (src_usual, src_shape), (dst_usual, dst_shape) = src.usual(), dst.usual()
-    features = np.concatenate(
-        [faces - usual for person, usual in ((src, src_usual), (dst, dst_usual)) for faces in _inputs(person)]
-    ).astype(np.float64)
-    identity = src_usual - dst_usual
-    norm = np.linalg.norm(identity)
-    if norm > 1e-12:  # the same set may be given twice
-        identity /= norm
-        features -= np.outer(features @ identity, identity)
-    shapes = [(src.landmarks - src_shape), (dst.landmarks - dst_shape)]
-    shapes = np.concatenate([shape for shape in shapes for _ in range(2)]) * LANDMARK_WEIGHTS[:, None]
-    weight = _fit_shapes(features, shapes.reshape(len(shapes), -1), min(SHAPE_DIMS, dims))
-    weight = np.concatenate([weight, _fit_rest(features, weight, dims - weight.shape[1])], axis=1)
-    weight = np.pad(weight, ((0, 0), (0, dims - weight.shape[1])))
-    bias = -0.5 * (src_usual + dst_usual) @ weight
-    return weight.astype(np.float32), bias.astype(np.float32)
+    gram = sum(block @ block.T for block in _blocks(persons))
+    usual, shapes, owner = _usual_faces(persons, gram)
+    noise = NOISE * np.trace(gram) / len(gram)
+    faces = np.eye(len(gram)) - usual[owner]  # rows: combinations of the faces given
+    faces = _without_identity(faces, usual - usual.mean(axis=0), gram, noise)
+    gram = faces @ gram @ faces.T
+    found = _fit_shapes(gram, shapes, min(SHAPE_DIMS, dims), noise)
+    found = np.concatenate([found, _fit_rest(gram, found, dims - found.shape[1], noise)], axis=1)
+    found = np.pad(found, ((0, 0), (0, dims - found.shape[1])))
+    weight = np.concatenate([block.T @ (faces.T @ found) for block in _blocks(persons)])
+    centre = np.concatenate([usual.mean(axis=0) @ block for block in _blocks(persons, centred=False)])
+    return weight.astype(np.float32), (-centre @ weight).astype(np.float32)
 
 
-def _inputs(person: PersonFeatures) -> tuple[np.ndarray, np.ndarray]:
-    return person.warped, person.target
+def _blocks(persons: Sequence[PersonFeatures], centred: bool = True) -> Iterator[np.ndarray]:
+    """All faces, person by person, warped before unwarped: (N, some of the features) float64 at a time."""
+    parts = [part for person in persons for part in (person.warped, person.target)]
+    for first in range(0, parts[0].shape[1], BLOCK):
+        block = np.concatenate([part[:, first : first + BLOCK] for part in parts]).astype(np.float64)
+        yield block - block.mean(axis=0) if centred else block
 
 
-def _fit_shapes(features: np.ndarray, shapes: np.ndarray, dims: int) -> np.ndarray:
-    """(F, at most dims) weights whose outputs predict the components of (N, 136) shapes: ridge regression."""
+def _usual_faces(
+    persons: Sequence[PersonFeatures], gram: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """What each person usually looks like.
+
+    Returns:
+        Each person's usual face as a combination of the N faces, (persons, N); the faces' deviations from it
+        in weighted landmarks, (N, 136); the number of each face's person, (N,).
+    """
+    usual, shapes, first = np.zeros((len(persons), len(gram))), [], 0
+    for number, person in enumerate(persons):
+        count = len(person.target)
+        unwarped = slice(first + count, first + 2 * count)
+        rows = usual_rows(gram[unwarped, unwarped])
+        usual[number, first + count + rows] = 1.0 / len(rows)
+        points = person.landmarks.astype(np.float64)
+        shapes += 2 * [(points - points[rows].mean(axis=0)) * LANDMARK_WEIGHTS[:, None]]
+        first += 2 * count
+    owner = np.repeat(np.arange(len(persons)), [2 * len(person.target) for person in persons])
+    return usual, np.concatenate(shapes).reshape(len(gram), -1), owner
+
+
+def _without_identity(faces: np.ndarray, apart: np.ndarray, gram: np.ndarray, noise: float) -> np.ndarray:
+    """The combinations `faces` without the directions in which the usual faces are `apart`."""
+    values, left = np.linalg.eigh(apart @ gram @ apart.T)
+    sound = values > noise  # the same set may be given twice
+    directions = (left[:, sound] / np.sqrt(values[sound])).T @ apart
+    return faces - (faces @ gram @ directions.T) @ directions
+
+
+def _fit_shapes(gram: np.ndarray, shapes: np.ndarray, dims: int, noise: float) -> np.ndarray:
+    """(N, at most dims) combinations whose outputs predict the components of shapes: ridge regression."""
     _, values, rows = np.linalg.svd(shapes, full_matrices=False)
     sound = values[:dims] > max(1e-6 * values[0], 1e-12)
     wanted = shapes @ rows[:dims][sound].T
-    gram = features @ features.T  # small: as many rows as there are faces
     mean_square = np.trace(gram) / len(gram)
-    if mean_square <= 1e-30 or not wanted.shape[1]:
-        return np.zeros((features.shape[1], 0))
-    weight = features.T @ np.linalg.solve(gram + RIDGE * mean_square * np.eye(len(gram)), wanted)
-    spread, found = wanted.std(axis=0), (features @ weight).std(axis=0)
-    keep = (found > 1e-9 * spread) & (spread > 0)
-    return weight[:, keep] * (SHAPE_GAIN * np.sqrt(spread / spread.max()) / found)[keep]
+    if mean_square <= noise or not wanted.shape[1]:
+        return np.zeros((len(gram), 0))
+    found = np.linalg.solve(gram + RIDGE * mean_square * np.eye(len(gram)), wanted)
+    spread, outputs = wanted.std(axis=0), (gram @ found).std(axis=0)
+    keep = (outputs > 1e-9 * spread) & (spread > 0)
+    return found[:, keep] * (SHAPE_GAIN * np.sqrt(spread / spread.max()) / outputs)[keep]
 
 
-def _fit_rest(features: np.ndarray, taken: np.ndarray, dims: int) -> np.ndarray:
-    """(F, at most dims) weights of the principal components of what the outputs of `taken` leave."""
-    outputs = features @ taken
-    rest = features - outputs @ np.linalg.lstsq(outputs, features, rcond=None)[0]
-    values, left = np.linalg.eigh(rest @ rest.T)
+def _fit_rest(gram: np.ndarray, taken: np.ndarray, dims: int, noise: float) -> np.ndarray:
+    """(N, at most dims) combinations: the principal components of what the outputs of `taken` leave."""
+    outputs = gram @ taken
+    rest = np.eye(len(gram)) - outputs @ np.linalg.pinv(outputs)
+    values, left = np.linalg.eigh(rest @ gram @ rest.T)
     values, left = values[::-1][:dims], left[:, ::-1][:, :dims]
-    sound = values > max(1e-9 * values[:1].sum(), 1e-20 * np.sum(features**2), 1e-30)
+    sound = values > max(1e-9 * values[:1].sum(), len(gram) * noise)
     values, left = values[sound], left[:, sound]
     if not len(values):
-        return np.zeros((features.shape[1], 0))
-    deviation = np.sqrt(values / len(rest))
-    weight = (
-        rest.T @ (left / np.sqrt(values)) * (REST_GAIN * np.sqrt(deviation[0] / deviation) / deviation[0])
-    )
+        return np.zeros((len(gram), 0))
+    deviation = np.sqrt(values / len(gram))
+    gains = REST_GAIN * np.sqrt(deviation[0] / deviation) / deviation[0]
+    found = rest.T @ (left / np.sqrt(values)) * gains
     # a face's shape must not show in these outputs too, or it would speak twice
-    return weight - taken @ np.linalg.lstsq(outputs, features @ weight, rcond=None)[0]
+    return found - taken @ np.linalg.lstsq(outputs, gram @ found, rcond=None)[0]

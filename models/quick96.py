@@ -72,7 +72,7 @@ class Quick96(NetworkModel):
         ]
 
     def frozen(self, plan: Plan) -> tuple[str, ...]:
-        return df.READER if plan.encoder_share == 0.0 else ()
+        return df.slow_parts() if plan.encoder_share == 0.0 else ()
 
     def losses(self, tensors: Mapping[str, tf.Tensor]) -> StepLosses:
         faces, masks = df.reconstruct(self.parts, tensors["warped_src"], tensors["warped_dst"])

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from math import cos, pi
 
 
@@ -77,17 +78,23 @@ FAST_DECAY_OF_DECODERS, FAST_DECAY_UNTIL = 1.0, (400, 1200)
 FAST_DROPOUT_FROM, FAST_KEEP = 12000, 0.3
 
 
-def _fast(iteration: int) -> Plan:
+def _descent(iteration: int, first_rate: float) -> Plan:
+    """The fast schedule, which ends at `FAST_LAST_RATE`."""
     descent = (1 + cos(pi * _ramp(iteration, *FAST_DECAY))) / 2
-    rate = FAST_LAST_RATE + (FAST_RATE - FAST_LAST_RATE) * descent
-    share = FAST_AUGMENT_SHARE + (1 - FAST_AUGMENT_SHARE) * _ramp(iteration, *FAST_AUGMENT)
-    encoder = FAST_ENCODER_SHARE * _ramp(iteration, *FAST_ENCODER)
+    rate = FAST_LAST_RATE + (first_rate - FAST_LAST_RATE) * descent
+    return Plan(
+        rate=rate * _ramp(iteration + 1, 0, FAST_WARM_UP),
+        decay=FAST_DECAY_OF_DECODERS * (1 - _ramp(iteration, *FAST_DECAY_UNTIL)),
+        augment_share=FAST_AUGMENT_SHARE + (1 - FAST_AUGMENT_SHARE) * _ramp(iteration, *FAST_AUGMENT),
+        encoder_share=FAST_ENCODER_SHARE * _ramp(iteration, *FAST_ENCODER),
+    )
+
+
+def _fast(iteration: int) -> Plan:
+    plan = _descent(iteration, FAST_RATE)
     if iteration < FAST_DROPOUT_FROM:
-        rate *= _ramp(iteration + 1, 0, FAST_WARM_UP)
-        decay = FAST_DECAY_OF_DECODERS * (1 - _ramp(iteration, *FAST_DECAY_UNTIL))
-        return Plan(rate=rate, decay=decay, augment_share=share, encoder_share=encoder)
-    # DFL's trick for the last polish
-    return Plan(rate=2e-4, keep=FAST_KEEP, augment_share=share, encoder_share=encoder)
+        return plan
+    return replace(plan, rate=2e-4, keep=FAST_KEEP)  # DFL's trick for the last polish
 
 
 RECIPES = {
@@ -119,26 +126,49 @@ RECIPES = {
 DETAIL_RATE, DETAIL_CLIPNORM = 5e-5, 1.0
 DETAIL_KEEP = 0.3  # learning-rate dropout: share of the elements that are updated
 DETAIL_PERIOD = 500  # of the rate's cosine, which DFL joins with dropout, in iterations
+# A layer's outputs move by the rate times the number of its inputs, so wider networks than those of the fast
+# schedule's trials take smaller rates (Yang et al., "Tensor Programs V", 2022, section 8).
+FAST_WIDTH = 512  # channels, of Quick96's widest layer
+FAST_ENCODER_FREE = (6000, 12000)  # the encoder's share of the rate rises to all of it
 
 
 def _steady(iteration: int) -> Plan:
     return Plan(rate=DETAIL_RATE)
 
 
-def _swinging(iteration: int) -> Plan:
+def _swinging(iteration: int, base: Callable[[int], Plan]) -> Plan:
+    plan = base(iteration)
     swing = (cos(2 * pi * iteration / DETAIL_PERIOD) + 1) / 2
-    return Plan(rate=DETAIL_RATE * swing, keep=DETAIL_KEEP)
+    return replace(plan, rate=plan.rate * swing, keep=DETAIL_KEEP)
 
 
-def detail_recipe(kind: str, dfl_compat: bool, lr_dropout: bool, clipgrad: bool) -> Recipe:
-    """DFL's schedule of SAEHD and AMP: one rate, which swings down to zero and back with dropout.
+def fast_detail_rate(width: int) -> float:
+    """The first rate of networks whose widest map has `width` channels."""
+    return max(DETAIL_RATE, FAST_RATE * min(1.0, FAST_WIDTH / width))
+
+
+def _fast_detail(iteration: int, first_rate: float) -> Plan:
+    """The fast schedule, and after it DFL's rate for everything."""
+    plan = _descent(iteration, first_rate)
+    share = plan.encoder_share + (1 - plan.encoder_share) * _ramp(iteration, *FAST_ENCODER_FREE)
+    return replace(plan, encoder_share=share)
+
+
+def detail_recipe(
+    kind: str, dfl_compat: bool, lr_dropout: bool, clipgrad: bool, first_rate: float | None = None
+) -> Recipe:
+    """The recipe of SAEHD and AMP: DFL's schedule, or the fast one before it.
+
+    DFL's has one rate, which swings down to zero and back with dropout.
 
     Args:
         kind: Of the optimizer.
         dfl_compat: No bias correction, the norm of the batch's summed gradient is clipped, and DFL's warp.
         lr_dropout: Update a random part of the weights.
         clipgrad: Limit the norm of the gradient.
+        first_rate: Of the fast schedule; `None` is DFL's.
     """
+    base = _steady if first_rate is None else partial(_fast_detail, first_rate=first_rate)
     return Recipe(
         kind,
         0.0 if kind == "rmsprop" else 0.9,
@@ -147,8 +177,8 @@ def detail_recipe(kind: str, dfl_compat: bool, lr_dropout: bool, clipgrad: bool)
         bias_correction=not dfl_compat,
         unwarped_every=0,
         dfl_warp=dfl_compat,
-        primes=False,
-        plan=_swinging if lr_dropout else _steady,
+        primes=first_rate is not None,
+        plan=partial(_swinging, base=base) if lr_dropout else base,
         clipnorm=DETAIL_CLIPNORM if clipgrad else 0.0,
         clips_sum=dfl_compat,
     )

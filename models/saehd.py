@@ -25,11 +25,11 @@ from models import saehd_losses as terms
 from models.base import Batch
 from models.face_samples import face_request
 from models.growth import Grid, grown_slots, grown_weights, resolution_at, stages
-from models.network import MAIN, NetworkModel, Spared, StepLosses
+from models.network import MAIN, NetworkModel, Spared, StepLosses, Tuning
 from models.recipes import Plan, Recipe
 from models.saehd_options import SaehdOptions
 from models.saehd_recipe import in_force, saehd_recipe
-from samplelib import SampleRequest
+from samplelib import SampleRequest, SampleSpec
 
 CODE_JUDGE, FACE_JUDGE = "dis", "D_src"  # DFL's names of the discriminators
 PREVIEW_ROWS, PREVIEW_HEIGHT = 4, 800
@@ -55,6 +55,7 @@ class Saehd(NetworkModel):
         self.archi = self._archi_at(resolution_at(options.to_json(), 0), options)
         self._recipe = saehd_recipe(options)
         self._seer: PerceptualLoss | None = None
+        self._new_inters = False  # with weights that nothing was learnt by, in a model that is not fresh
         super().__init__(name, options, precision, distribution)
 
     def build_networks(self) -> None:
@@ -111,6 +112,12 @@ class Saehd(NetworkModel):
         return autoencoder.build_part(self.archi, name, policy, o.seed)
 
     @property
+    def tuning(self) -> Tuning:
+        if not self.recipe.primes:
+            return Tuning()
+        return autoencoder.priming_tuning(self, saehd_graph.READERS[self.archi.family])
+
+    @property
     def spared(self) -> Spared:
         return Spared(not self.now.models_opt_on_gpu, self.now.lr_dropout == "cpu")
 
@@ -121,16 +128,31 @@ class Saehd(NetworkModel):
     def frozen(self, plan: Plan) -> tuple[str, ...]:
         """Without the warp liae's shared inter rests; in pretraining that would waste it, which DFL does."""
         rests = not self.now.random_warp and (self.options.dfl_compat or not self.options.pretrain)
-        return ("inter_AB/",) if rests and self.archi.family == "liae" else ()
+        resting = ("inter_AB/",) if rests and self.archi.family == "liae" else ()
+        if plan.encoder_share:
+            return resting
+        return (*resting, *autoencoder.slow_parts(saehd_graph.READERS[self.archi.family]))
 
     # The samples
 
     def sample_request(self, side: str) -> SampleRequest:
-        return replace(self._request(side), resolution=self.resolution)
+        request = replace(self._request(side), resolution=self.resolution)
+        if self.recipe.primes:
+            request = replace(request, augment_share=self.recipe.augment_share)
+        if self._waits_for_priming:
+            request = replace(request, specs=(*request.specs, SampleSpec(f"landmarks_{side}", "landmarks")))
+        return request
 
     def _request(self, side: str) -> SampleRequest:
         now = self.now
         return face_request(now, side, now.eyes_mouth_prio, self.recipe.dfl_warp, now.random_hsv_power)
+
+    def batch_names(self) -> list[str]:
+        return [name for name in super().batch_names() if not name.startswith("landmarks_")]
+
+    @property
+    def _waits_for_priming(self) -> bool:
+        return self.recipe.primes and (self.is_fresh or self._new_inters)
 
     # The losses
 
@@ -200,6 +222,13 @@ class Saehd(NetworkModel):
         return self._seer
 
     def prime(self, batches: Callable[[int], Batch]) -> None:
+        """See `Model.prime`. What training needs beside the networks is looked after first."""
+        self._prepare()
+        if self._waits_for_priming:
+            autoencoder.prime(self, batches, self.archi.ae_dims, saehd_graph.READERS[self.archi.family])
+            self._new_inters = False
+
+    def _prepare(self) -> None:
         """Check and load what training needs beside the networks, before the first iteration."""
         if self.now.perceptual_power > 0:
             self._perceptual()
@@ -214,7 +243,7 @@ class Saehd(NetworkModel):
             )
 
     def _step(self, batch: Batch) -> dict[str, float]:
-        self.prime(lambda number: batch)
+        self._prepare()
         return super()._step(batch)
 
     def _wanted(self, tensors: Mapping[str, tf.Tensor]) -> face_losses.Targets:
@@ -320,6 +349,7 @@ class Saehd(NetworkModel):
             inters = saehd_graph.INTERS[self.archi.family]
             for part in inters:
                 self.renew_weights(part)
+            self._new_inters = True
             self.restore(0, np.zeros((0, len(self.sides)), np.float32))
             fresh = f"{' and '.join(inters)} with fresh weights"
             self.notes.append(f"pretraining is over: training begins at iteration 0, {fresh}")

@@ -20,6 +20,7 @@ PARTS = {
     "df": ("encoder", "inter", "decoder_src", "decoder_dst"),
     "liae": ("encoder", "inter_AB", "inter_B", "decoder"),
 }
+READERS = {"df": ("inter/dense1",), "liae": ("inter_AB/dense1", "inter_B/dense1")}  # of the encoder's vector
 INTERS = {"df": ("inter",), "liae": ("inter_AB", "inter_B")}
 
 Parts = Mapping[str, keras.Model]

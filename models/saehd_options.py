@@ -219,6 +219,13 @@ class SaehdOptions(FaceOptions):
         label="Enable pretraining mode",
     )
     dfl_compat: bool = shared("dfl_compat")
+    recipe: str = opt(
+        "fast",
+        "How to train: fast begins with networks fitted to the faces and a higher rate, sharp sooner; dfl is "
+        "DeepFaceLab's schedule, as it is with dfl_compat and in pretraining.",
+        choices=("fast", "dfl"),
+        ask=NEVER,
+    )
     perceptual_power: float = opt(
         0.0,
         "Weight of a loss that compares features of VGG16 instead of pixels; 0 is off.",

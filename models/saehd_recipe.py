@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from models.recipes import Recipe, detail_recipe
+from models.recipes import DETAIL_RATE, Recipe, detail_recipe, fast_detail_rate
 
 if TYPE_CHECKING:
     from models.saehd_options import SaehdOptions
@@ -13,9 +13,13 @@ if TYPE_CHECKING:
 def in_force(options: SaehdOptions) -> SaehdOptions:
     """The options as they work now: pretraining shows all poses, mirrored too, and spares the refinements.
 
+    The fast recipe needs persons who have a usual face, which the many of a pretraining together have not.
+
     DFL forgets one refinement: in its pretraining the code discriminator speaks, though it never learns.
     """
     values = {name: options.effective(name) for name in ("masked_training", "true_face_power")}
+    if options.pretrain or options.dfl_compat:
+        values["recipe"] = "dfl"
     if options.pretrain:
         values |= {
             "random_src_flip": True,
@@ -34,9 +38,26 @@ def in_force(options: SaehdOptions) -> SaehdOptions:
     return options.changed(**values)
 
 
+# What a rate above DFL's could make collapse: networks that learn against each other, and DFL's styles.
+DELICATE = ("gan_power", "true_face_power", "face_style_power", "bg_style_power")
+
+
 def saehd_recipe(options: SaehdOptions) -> Recipe:
     """The recipe of options; pure functions of the iteration and of them."""
-    now = in_force(options)
+    now, first_rate = in_force(options), None
+    if now.recipe == "fast":
+        delicate = any(getattr(now, name) for name in DELICATE)
+        first_rate = DETAIL_RATE if delicate else fast_detail_rate(_width(now))
     return detail_recipe(
-        "adabelief" if now.adabelief else "rmsprop", now.dfl_compat, now.lr_dropout != "n", now.clipgrad
+        "adabelief" if now.adabelief else "rmsprop",
+        now.dfl_compat,
+        now.lr_dropout != "n",
+        now.clipgrad,
+        first_rate,
     )
+
+
+def _width(options: SaehdOptions) -> int:
+    """Channels of the widest map that a layer reads: the decoders' code, or what they make of it first."""
+    code = options.ae_dims * (4 if options.family == "liae" else 1)
+    return max(code, 8 * options.d_dims, 8 * options.e_dims)

@@ -148,7 +148,7 @@ def test_the_memory_that_is_told_is_that_of_the_full_size(archi):
 
 
 def test_what_judges_full_size_waits_for_it():
-    model = made(gan_power=0.1, gan_patch_size=8, gan_dims=4)
+    model = made(gan_power=0.1, gan_patch_size=8, gan_dims=4, recipe="dfl")
     assert "D_src" not in model.parts
     with pytest.raises(
         UsageError, match="still grows, with faces of 64 of 128 pixels; give 0 until iteration 2"

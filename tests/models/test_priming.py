@@ -22,13 +22,18 @@ def _person(rng, usual, shape_modes, look_modes, points, faces=60):
     return PersonFeatures(*features), amounts, looks
 
 
+def _usual(person):
+    target = person.target.astype(np.float64)
+    return target[usual_rows(target @ target.T)].mean(axis=0)
+
+
 def test_an_expression_gets_one_code_though_it_looks_different_on_two_persons():
     rng = np.random.default_rng(1)
     modes, common = _modes(rng, 7), 5 * rng.normal(size=500)
     points = rng.normal(size=(2, 68, 2)) * (1.0, 0.5)
     src, src_amounts, _ = _person(rng, common + 9 * modes[6], modes[:2], modes[4:5], points)
     dst, dst_amounts, _ = _person(rng, common - 9 * modes[6], modes[2:4], modes[5:6], points)
-    weight, bias = fit_bottleneck(src, dst, 16)
+    weight, bias = fit_bottleneck((src, dst), 16)
     codes = [person.target.astype(np.float64) @ weight + bias for person in (src, dst)]
 
     def fit(amounts, code):
@@ -40,7 +45,7 @@ def test_an_expression_gets_one_code_though_it_looks_different_on_two_persons():
     # what tells the persons apart as such is not read, and both usual faces are the code's zero
     assert np.abs(modes[6] @ weight).max() < 0.05 * np.abs(weight).max() * np.sqrt(500)
     for person in (src, dst):
-        np.testing.assert_allclose(person.usual()[0] @ weight + bias, 0, atol=1e-3)
+        np.testing.assert_allclose(_usual(person) @ weight + bias, 0, atol=1e-3)
 
 
 def test_what_landmarks_do_not_show_is_in_the_code_too():
@@ -49,7 +54,7 @@ def test_what_landmarks_do_not_show_is_in_the_code_too():
     points = rng.normal(size=(1, 68, 2))
     src, _, looks = _person(rng, common + 3 * modes[3], modes[:1], modes[1:2], points)
     dst, _, _ = _person(rng, common - 3 * modes[3], modes[:1], modes[2:3], points)
-    weight, bias = fit_bottleneck(src, dst, 8)
+    weight, bias = fit_bottleneck((src, dst), 8)
     codes = src.target.astype(np.float64) @ weight + bias
     assert max(abs(np.corrcoef(code, looks[:, 0])[0, 1]) for code in codes.T if code.std() > 0.2) > 0.95
 
@@ -59,9 +64,24 @@ def test_the_usual_face_is_the_neutral_one_however_much_somebody_laughs():
     neutral, laugh = rng.normal(size=(2, 200))
     often = np.concatenate([np.zeros(40), rng.uniform(0.3, 1.5, 60)])
     features = neutral + np.outer(often, laugh) + 0.02 * rng.normal(size=(100, 200))
-    rows = usual_rows(features.astype(np.float32))
+    rows = usual_rows(features @ features.T)
     usual = features[rows].mean(axis=0)
     assert np.linalg.norm(usual - neutral) < 0.05 * np.linalg.norm(features.mean(axis=0) - neutral)
+
+
+def test_the_size_of_features_does_not_matter_and_a_third_person_is_no_expression():
+    rng = np.random.default_rng(4)
+    modes, common = _modes(rng, 5), 5 * rng.normal(size=500)
+    points = rng.normal(size=(1, 68, 2))
+    persons = [_person(rng, common + 4 * mode, modes[:1], modes[1:2], points)[0] for mode in modes[2:]]
+    tiny = [PersonFeatures(1e-3 * one.warped, 1e-3 * one.target, one.landmarks) for one in persons]
+    (weight, bias), (other, other_bias) = fit_bottleneck(persons, 8), fit_bottleneck(tiny, 8)
+    for person, small in zip(persons, tiny):
+        code = person.target.astype(np.float64) @ weight + bias
+        np.testing.assert_allclose(
+            np.abs(small.target.astype(np.float64) @ other + other_bias), np.abs(code), atol=1e-2
+        )
+        np.testing.assert_allclose(_usual(person) @ weight + bias, 0, atol=1e-3)
 
 
 def test_few_or_equal_faces_give_finite_weights():
@@ -72,11 +92,11 @@ def test_few_or_equal_faces_give_finite_weights():
     alike = PersonFeatures(*(np.repeat(part[:1], 3, axis=0) for part in (faces, faces, points)))
     still = PersonFeatures(faces, faces, np.repeat(points[:1], 3, axis=0))
     for src, dst in ((several, several), (several, alike), (still, still), (still, several)):
-        weight, bias = fit_bottleneck(src, dst, 32)
+        weight, bias = fit_bottleneck((src, dst), 32)
         assert weight.shape == (40, 32) and bias.shape == (32,)
         assert np.isfinite(weight).all() and np.isfinite(bias).all() and weight.any()
     one = PersonFeatures(faces[:1], faces[:1], points[:1])
-    weight, _ = fit_bottleneck(one, one, 8)
+    weight, _ = fit_bottleneck((one, one), 8)
     assert not weight.any()
 
 

@@ -12,7 +12,7 @@ import models
 from models.checkpoint import CheckpointStore
 from tests.saehd_case import EVERYTHING, QUIET, reference_batch
 
-TINY = {**EVERYTHING, **QUIET, "ae_dims": 32, "gan_patch_size": 8, "gan_dims": 4}
+TINY = {**EVERYTHING, **QUIET, "recipe": "dfl", "ae_dims": 32, "gan_patch_size": 8, "gan_dims": 4}
 NAMES = ("warped_src", "target_src", "target_src_mask", "warped_dst", "target_dst", "target_dst_mask")
 PARTS = {
     "df-ud": ("encoder", "inter", "decoder_src", "decoder_dst"),
@@ -208,6 +208,7 @@ EFFECTS = {
     "adabelief": ("recipe", False),
     "lr_dropout": ("recipe", "y"),
     "clipgrad": ("recipe", True),
+    "recipe": ("recipe", "fast"),
     "archi": ("networks", "df"),
     "ae_dims": ("networks", 48),
     "e_dims": ("networks", 18),
