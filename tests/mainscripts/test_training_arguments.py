@@ -42,6 +42,8 @@ VALUES = {
     "force-gpu-idxs": (0, "0"),
     "silent-start": (False, False),
     "target-iter": (500, 500),
+    "workers": ("10.0.0.5:4000,10.0.0.6:4000", "10.0.0.5:4000,10.0.0.6:4000"),
+    "worker-index": (1, 1),
     "execute-program": ([[-60, "print(1)"], [5.5, "pass"]], [["-60", "print(1)"], ["5.5", "pass"]]),
     "no-prompt": (True, True),
     "debug": (True, True),
