@@ -58,6 +58,5 @@ def saehd_recipe(options: SaehdOptions) -> Recipe:
 
 
 def _width(options: SaehdOptions) -> int:
-    """Channels of the widest map that a layer reads: the decoders' code, or what they make of it first."""
-    code = options.ae_dims * (4 if options.family == "liae" else 1)
-    return max(code, 8 * options.d_dims, 8 * options.e_dims)
+    """Channels of the networks' widest maps; `ae_dims` counts twice, for the dense layers' sake."""
+    return max(2 * options.ae_dims, 8 * options.d_dims, 8 * options.e_dims)
