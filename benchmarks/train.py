@@ -49,6 +49,7 @@ GOAL_PEAK = 0.75
 PEAK_BATCH, SHAPES = 4, ((12, 512, 512), (24, 256, 256), (24, 256, 512), (48, 128, 128))
 FULL_STEP = 6001  # from this iteration on every recipe trains all weights
 PEAK_SECONDS = 0.05  # per shape and pass in a turn
+WARM_FACES = 400
 
 
 def main() -> int:
@@ -104,7 +105,11 @@ def open_loader(model, args: argparse.Namespace, side: str, scratch: Path) -> Ba
 
         (scratch / side).mkdir()
         folder = draw_faces(scratch / side)
-    return BatchLoader(Faceset.open(folder), model.sample_request(side), seed=1, side_id=int(side == "dst"))
+    faces = Faceset.open(folder)
+    loader = BatchLoader(faces, model.sample_request(side), seed=1, side_id=int(side == "dst"))
+    for number in range(min(len(faces), WARM_FACES) // model.options.batch_size + 1):
+        loader.get(number)  # so that it has decoded the faces, as it has after a minute's training
+    return loader
 
 
 def compare(model, loaders: list[BatchLoader], rounds: int) -> int:
@@ -136,7 +141,7 @@ def compare(model, loaders: list[BatchLoader], rounds: int) -> int:
 
 def plain_model(model):
     """The yardstick with the model's weights."""
-    from plain_models import Plan, PlainModel
+    from plain_models import PlainModel, Plan
 
     side = model.resolution
     large, small = int(side / 11.6), int(side / 23.2)
