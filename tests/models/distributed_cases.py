@@ -24,6 +24,7 @@ from models.recipes import Plan, Recipe
 
 TWO = choose_distribution(devices.prepare(cpu_only=True, virtual_cpus=2))
 SIDE, BATCH, STEPS = 16, 6, 5
+VGG16_FILE = "drawn.weights.h5"  # of random weights, in the folder that the process runs in
 # A large eps, since without it the sign of a gradient that is all rounding decides a weight's first steps.
 BASE = Recipe(
     "rmsprop", 0.0, 0.9, 1e-2, bias_correction=False, unwarped_every=0, dfl_warp=False, primes=False,
@@ -197,6 +198,10 @@ def compare_models(kind: str, given: dict, batch: int) -> dict:
     """A kind of model as users train it, from the same weights, over two steps of the same samples."""
     import models
 
+    if given.get("perceptual_weights"):
+        keras.utils.set_random_seed(4)
+        keras.applications.VGG16(include_top=False, weights=None).save_weights(VGG16_FILE)
+
     options = models.options_class(kind)(batch_size=batch, precision="float32", **given)
     alone = models.create_model(kind, options, training=False)
     both = models.create_model(kind, options)
@@ -213,7 +218,7 @@ def compare_models(kind: str, given: dict, batch: int) -> dict:
     found["share"] = float(np.mean(np.abs(weights[0] - weights[1]) > 1e-5))
     arrays = samples(alone, rng, batch)
     found["preview"] = sorted(both.preview(arrays)) == sorted(alone.preview(arrays))
-    faces = both.predictor()(arrays["target_dst"])
+    faces = both.predictor()(arrays[f"target_{both.sides[1]}"])
     found["predicted"] = [list(array.shape) for array in faces]
     return found
 
@@ -235,6 +240,7 @@ SAEHD = {
     "bg_style_power": 0.1,
 }  # fmt: skip
 AMP = {**SMALL, "inter_dims": 64, "clipgrad": True, "lr_dropout": "y", "gan_power": 0.1, "gan_patch_size": 8}
+SEEN = {"perceptual_power": 0.1, "perceptual_weights": VGG16_FILE}
 MODELS = {
     "Quick96": ("Quick96", {"recipe": "dfl"}, 2),
     "SAEHD": ("SAEHD", SAEHD, 4),
@@ -243,7 +249,9 @@ MODELS = {
         {**SMALL, "archi": "liae-ud", "resolution": 96, "grow_from": 64, "grow_iters": 1},
         2,
     ),
+    "several": ("SAEHD", {**SMALL, "archi": "df-ud", "persons": "ann,bob,cleo", **SEEN}, 2),
     "AMP": ("AMP", {**AMP, "gan_dims": 4}, 4),
+    "Original": ("Original", {}, 2),
 }
 
 

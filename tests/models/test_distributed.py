@@ -19,11 +19,11 @@ KINDS = (
 )  # fmt: skip
 
 
-def run(*names: str, seconds: float = 300) -> dict[str, dict]:
+def run(*names: str, seconds: float = 300, folder: Path | None = None) -> dict[str, dict]:
     environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", "PYTHONPATH": str(CASES.parents[2])}
     done = subprocess.run(
         [sys.executable, str(CASES), *names], capture_output=True, text=True, timeout=seconds,
-        env=environment, check=False,
+        env=environment, check=False, cwd=folder,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr[-3000:]
     found = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
@@ -63,10 +63,10 @@ def test_float16_keeps_one_scale_and_skips_a_step_everywhere():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", ["Quick96", "SAEHD", "growing", "AMP"])
-def test_the_kinds_of_model(kind):
+@pytest.mark.parametrize("kind", ["Quick96", "SAEHD", "growing", "several", "AMP", "Original"])
+def test_the_kinds_of_model(kind, tmp_path):
     """SAEHD and AMP with their discriminators, clipping and dropout; the preview and the predictor, too."""
-    case = run(kind, seconds=600)[kind]
+    case = run(kind, seconds=900, folder=tmp_path)[kind]
     assert case["copies"] == 0.0 and case["losses"] < 2e-5 and case["share"] < 1e-3
     assert case["preview"] and len(case["predicted"]) == 3
 
