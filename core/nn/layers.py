@@ -60,7 +60,14 @@ def activate(x: tf.Tensor, kind: str | None, slope: float) -> tf.Tensor:
     return x
 
 
-class Conv(keras.layers.Layer):
+class _Weighted(keras.layers.Layer):
+    """A layer whose weights `compute_weight` narrows; Keras would do it with gradients widened one by one."""
+
+    def add_weight(self, **kwargs) -> keras.Variable:
+        return super().add_weight(autocast=False, **kwargs)
+
+
+class Conv(_Weighted):
     """Convolution, bias and activation: (N, H, W, C) to (N, H', W', filters).
 
     Padded with `kernel // 2` zeros on all sides: H' = ceil(H / stride) for an odd kernel, one more than H / 2
@@ -98,7 +105,7 @@ class Conv(keras.layers.Layer):
         return (shape[0], height, width, self.filters)
 
 
-class ConvTransposed(keras.layers.Layer):
+class ConvTransposed(_Weighted):
     """Transposed 3x3 convolution, bias, leaky ReLU: (N, H, W, C) to (N, stride H, stride W, filters)."""
 
     def __init__(self, filters: int, stride: int, slope: float, seed: int | str = 0, **kwargs) -> None:
@@ -118,7 +125,7 @@ class ConvTransposed(keras.layers.Layer):
         return (shape[0], shape[1] * self.stride, shape[2] * self.stride, self.filters)
 
 
-class DoubledConv(keras.layers.Layer):
+class DoubledConv(_Weighted):
     """The head of option d: four small convolutions whose outputs are the four pixels of a 2x2 cell.
 
     DFL keeps one 1x1 kernel (`out_conv`) and three 3x3 kernels (`out_conv1..3`). They run as one 3x3
@@ -152,7 +159,7 @@ class DoubledConv(keras.layers.Layer):
         return (shape[0], shape[1] * 2, shape[2] * 2, 3)
 
 
-class Dense(keras.layers.Layer):
+class Dense(_Weighted):
     """y = x W + b over vectors (N, C)."""
 
     def __init__(self, units: int, seed: int | str = 0, **kwargs) -> None:
