@@ -7,7 +7,6 @@ not at every call. Batch size, height and width stay open, so that nothing is tr
 from __future__ import annotations
 
 import functools
-import time
 from collections.abc import Mapping
 
 import numpy as np
@@ -57,16 +56,7 @@ def conv_time(dtype: tf.DType, seconds: float = PROBE_SECONDS) -> float:
     image = tf.ones(PROBE_SHAPE, dtype)
     kernel = tf.ones((3, 3, PROBE_SHAPE[-1], PROBE_SHAPE[-1]), dtype)
 
-    def once() -> float:
-        start = time.perf_counter()
-        tf.nn.conv2d(image, kernel, 1, "SAME")[0, 0, 0, 0].numpy()
-        return time.perf_counter() - start
-
-    once()
-    end, best = time.perf_counter() + seconds, float("inf")
-    while best == float("inf") or time.perf_counter() < end:
-        best = min(best, once())
-    return best
+    return precision.least_time(lambda: [tf.nn.conv2d(image, kernel, 1, "SAME")], seconds)
 
 
 def constant(values: np.ndarray, dtype: tf.DType) -> tf.Tensor:
