@@ -31,6 +31,7 @@ PREVIEW_SECONDS = 30.0  # at least; more where drawing is slow
 PREVIEW_SHARE = 0.01  # of the time, at most
 MAX_ROLLBACKS = 3  # without a save in between
 CAUTION = 0.7  # factor on the learning rates with each rollback
+CHOOSE = "Choose the faces of the preview history, in the preview; Enter here takes those shown, too."
 HISTORY_BATCH = "history_batch"  # in the trainer's saved state: which faces the preview history shows
 DONE, FAILED, INTERRUPTED = 0, 1, 130
 
@@ -71,6 +72,7 @@ class Trainer:
         self._rollbacks = 0  # without a save in between
         self._row: Row | None = None
         self._history_faces: dict[str, np.ndarray] | None = None
+        self._is_to_choose = plan.choose_history
         self._begun = False  # primed and shown
         self._stepping = False
         self._is_sound = True  # nothing speaks against saving
@@ -137,17 +139,20 @@ class Trainer:
     def _begin(self) -> None:
         self.model.rate_scale = CAUTION**self.attempt
         self.model.prime(self.batches.by_number)
-        if self.plan.choose_history and HISTORY_BATCH not in self.model.extra_state:
+        if self._is_to_choose:
             self._choose_history()
         self._show_preview()
         self._begun = True
 
     def _choose_history(self) -> None:
+        self._is_to_choose = False
+        if not self.screen.closed:
+            self.console.say(CHOOSE)
         number = self.preview.choose_faces(
             self.batches.by_number, lambda: self.signals.requested or self.keys.lines()
         )
         if number is not None:
-            self.history_batch = number
+            self.history_batch, self._history_faces = number, None
             self.model.extra_state = {**self.model.extra_state, HISTORY_BATCH: number}
 
     def _is_over(self) -> bool:
@@ -378,6 +383,12 @@ class Trainer:
     def _look_on(self) -> None:
         """After the target: answer the preview's keys until Enter."""
         shown = self.model.iteration
+        actions: dict[str, Callable[[], object]] = {
+            "space": self.preview.next_picture,
+            "l": self.preview.next_range,
+            "s": self._save_last,
+            "b": self._copy_to_backup,
+        }
         while not (self.screen.closed or self.signals.requested or self.keys.lines()):
             self.programs.poll()
             for event in self.screen.events(timeout=0.2):
@@ -387,10 +398,6 @@ class Trainer:
                 if key == "p":
                     shown += 1  # other faces
                     self.preview.refresh(self.batches.get(shown))
-                actions: dict[str, Callable[[], None]] = {
-                    "space": self.preview.next_picture,
-                    "l": self.preview.next_range,
-                }
                 actions.get(key, lambda: None)()
 
     def _rescue(self) -> None:

@@ -73,9 +73,9 @@ class Prompter:
 
     def pressed_enter_within(self, seconds: float, label: str) -> bool:
         """Whether a line was typed within `seconds`; False at once where nobody can type."""
-        print(label, flush=True)
         if not self.interactive or not sys.stdin or not sys.stdin.isatty():
             return False
+        print(label, flush=True)
         if os.name == "nt":
             return _pressed_enter_windows(seconds)
         import select

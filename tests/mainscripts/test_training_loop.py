@@ -275,6 +275,14 @@ def test_at_the_target_the_preview_stays_until_enter(train):
     assert len(screen.prepared) == 1
 
 
+def test_at_the_target_the_keys_still_save_and_back_up(train, tmp_path, capsys):
+    keys = [[KeyEvent(key)] for key in ("s", "b", "enter")]
+    trainer = train(target=2, screen=FakeScreen([], [], *keys), view_result=True)
+    out = capsys.readouterr().out
+    assert trainer.code == 0 and "The model is saved, at iteration 2." in out and "Backed up to" in out
+    assert (tmp_path / "tiny_Tiny_autobackups" / "01").is_dir()
+
+
 def test_a_target_already_reached_trains_no_further(train, tmp_path):
     train(target=5)
     assert train(target=3).code == 0

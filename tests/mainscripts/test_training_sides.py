@@ -18,6 +18,7 @@ from mainscripts import train as train_command
 from mainscripts.training_batches import Batches
 from mainscripts.training_faces import folders_to_read, open_facesets
 from mainscripts.training_history import header_for
+from mainscripts.training_loop import CHOOSE
 from models import CheckpointStore, options_class
 from models.base import ModelOptions
 from samplelib import BatchLoader
@@ -151,6 +152,14 @@ def test_the_faces_of_the_history_are_chosen_by_hand_and_stay(train, tmp_path):
     assert resumed.history_batch == 2
     later = read_image(tmp_path / "tiny_Tiny_history" / "Tiny" / "0000010.jpg")
     assert abs(first[112:].astype(int) - later[112:]).max() < 8
+
+
+def test_who_asks_to_choose_again_later_may(train, capsys):
+    options = ModelOptions(write_preview_history=True)
+    for start, presses in enumerate((1, 3), start=1):
+        screen = FakeScreen([KeyEvent("p")] * presses, [KeyEvent("enter")])
+        assert train(start, TinyModel(options), screen, choose_history=True).history_batch == presses
+        assert CHOOSE in capsys.readouterr().out
 
 
 def test_a_closed_window_chooses_nothing(train):
