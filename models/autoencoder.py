@@ -17,7 +17,8 @@ from models.priming import PersonFeatures, fit_bottleneck
 
 PARTS = ("encoder", "inter", "decoder_src", "decoder_dst")
 READERS = ("inter/dense1",)  # the layers that read the encoder's features
-PRIMING_FACES = 320  # of each person: several for each output of the bottleneck, a few seconds' work
+PRIMING_FACES, LEAST_PRIMING_FACES = 320, 160  # of each person: several for each output of the bottleneck
+PRIMING_PIXELS = PRIMING_FACES * 128**2  # beyond which fewer faces are read: a few seconds' work
 PRIMING_BYTES = 2**30  # of features, which of large faces are hundreds of thousands each
 PREVIEW_ROWS = 4
 
@@ -107,10 +108,9 @@ def prime(
         dims: Outputs of the layer.
         readers: The layers to fit; all get the same weights.
     """
-    features = model.variables[f"{readers[0]}/weight"].shape[0]
-    room = PRIMING_BYTES // (2 * len(model.sides) * 4 * features)
+    faces = _priming_faces(model, model.variables[f"{readers[0]}/weight"].shape[0])
     found: dict[str, list[np.ndarray]] = {}
-    for number in range(math.ceil(min(PRIMING_FACES, max(1, room)) / model.options.batch_size)):
+    for number in range(math.ceil(faces / model.options.batch_size)):
         batch = batches(number)
         for name in (f"{kind}_{side}" for kind in ("warped", "target") for side in model.sides):
             code = model.parts["encoder"](tf.constant(batch[name], tf.float32))
@@ -128,6 +128,13 @@ def prime(
         model.variables[f"{layer}/weight"].assign(weight)
         model.variables[f"{layer}/bias"].assign(bias)
     model.is_fresh = False
+
+
+def _priming_faces(model: NetworkModel, features: int) -> int:
+    """How many faces of each person are read, by the time and the memory that it takes."""
+    in_time = max(LEAST_PRIMING_FACES, PRIMING_PIXELS // model.resolution**2)
+    in_memory = PRIMING_BYTES // (2 * len(model.sides) * 4 * features)
+    return max(1, min(PRIMING_FACES, in_time, in_memory))
 
 
 def grid(columns: tuple[np.ndarray, ...]) -> np.ndarray:
