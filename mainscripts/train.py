@@ -221,7 +221,7 @@ def _summarise(console: Console, model: Model, prefix: Path, facesets: dict[str,
     from core.nn import devices
     from core.storage import write_bytes
     from mainscripts.training_memory import free_memory, memory_lines, memory_rows
-    from mainscripts.training_summary import summary_box
+    from mainscripts.training_summary import summary_box, summary_path
 
     in_use = devices.prepare()
     room = free_memory(in_use.on_gpu)
@@ -239,10 +239,11 @@ def _summarise(console: Console, model: Model, prefix: Path, facesets: dict[str,
     console.say(box)
     for line in memory_lines(model, room):
         console.say(line)
+    path = summary_path(prefix)
     try:
-        write_bytes(prefix.with_name(f"{prefix.name}_summary.txt"), (box + "\n").encode())
+        write_bytes(path, (box + "\n").encode())
     except OSError as err:
-        console.say(f"{prefix.name}_summary.txt cannot be written: {err.strerror}")
+        console.say(f"{path.name} cannot be written: {err.strerror}")
 
 
 def _starting_line(model: Model, target: int, cluster: Cluster | None) -> str:

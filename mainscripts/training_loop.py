@@ -20,6 +20,7 @@ from mainscripts.training_memory import halved_batch, is_out_of_memory, nothing_
 from mainscripts.training_preview import PreviewWriter
 from mainscripts.training_programs import Programs
 from mainscripts.training_saves import Plan, Saver
+from mainscripts.training_summary import summary_path
 from models.tensor_file import NotFinite
 
 if TYPE_CHECKING:
@@ -258,8 +259,7 @@ class Trainer:
             self._copy_to_backup()
 
     def _copy_to_backup(self) -> None:
-        summary = self.plan.prefix.with_name(f"{self.plan.prefix.name}_summary.txt")
-        self.saver.backup((*self.preview.files(), summary))
+        self.saver.backup((*self.preview.files(), summary_path(self.plan.prefix)))
 
     def _show_preview(self) -> None:
         started = time.monotonic()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 Rows = Sequence[tuple[str, str]]
 LEAST_KEY = 17
@@ -27,3 +28,9 @@ def summary_box(sections: Sequence[tuple[str, Rows]]) -> str:
         lines.append(f"=={' ' * inner}==")
     lines.append("=" * (inner + 4))
     return "\n".join(lines)
+
+
+def summary_path(prefix: Path) -> Path:
+    """`<model>_summary.txt`; another name for a model that DFL began, whose files stay as they are."""
+    began_in_dfl = prefix.with_name(f"{prefix.name}_data.dat").is_file()
+    return prefix.with_name(f"{prefix.name}_summary{'_facelab' if began_in_dfl else ''}.txt")

@@ -23,7 +23,7 @@ from mainscripts import training_console
 from mainscripts.training_console import Console
 from mainscripts.training_guard import FROM, CollapseGuard
 from mainscripts.training_history import Averages, HistoryFile, Row, header_for
-from mainscripts.training_summary import summary_box
+from mainscripts.training_summary import summary_box, summary_path
 
 HEADER = header_for(("src", "dst"))
 
@@ -188,6 +188,12 @@ def test_a_reader_that_goes_away_is_noticed(monkeypatch):
         console.say("hello")
         console.say("again")
         assert console.lost
+
+
+def test_the_summary_of_a_model_from_dfl_is_not_overwritten(tmp_path):
+    assert summary_path(tmp_path / "n_SAEHD").name == "n_SAEHD_summary.txt"
+    (tmp_path / "n_SAEHD_data.dat").touch()
+    assert summary_path(tmp_path / "n_SAEHD").name == "n_SAEHD_summary_facelab.txt"
 
 
 def test_the_box_has_straight_sides():
