@@ -157,11 +157,11 @@ class Amp(NetworkModel):
         """What keeps the outside of the soft mask quiet and in place, (N,): dst's, and beside a GAN src's."""
         (src, dst), (src_face, dst_face) = tf.split(found, 2), tf.split(wanted.face, 2)
         src_outside, dst_outside = tf.split(wanted.around, 2)
-        around = dst * dst_outside
-        paid = [DST_BORDER * squared_error(around, dst_face * dst_outside), terms.variation(around)]
+        around, slip = dst * dst_outside, self.options.dfl_compat
+        paid = [DST_BORDER * squared_error(around, dst_face * dst_outside), terms.variation(around, slip)]
         if self._has_gan:
             paid.append(SRC_BORDER * squared_error(src * src_outside, src_face * src_outside))
-            paid.append(terms.variation(src))
+            paid.append(terms.variation(src, slip))
         return total(paid)
 
     def _judged(self, real: tf.Tensor, fake: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:

@@ -85,9 +85,15 @@ def mask_error(wanted: Targets, found_mask: tf.Tensor) -> tf.Tensor:
     return MASK_POWER * squared_error(wanted.mask, found_mask)
 
 
-def variation(found: tf.Tensor) -> tf.Tensor:
-    """Total variation, with the small weight that keeps noise of an adversarial training down."""
-    return VARIATION_POWER * total_variation(found)
+def variation(found: tf.Tensor, channels_first: bool = False) -> tf.Tensor:
+    """Total variation, with the small weight that keeps noise of an adversarial training down.
+
+    Args:
+        found: (N, R, R, 3).
+        channels_first: Compare channels and rows, not rows and columns: what DFL's formula comes to in its
+            other layout, which its AMP always has.
+    """
+    return VARIATION_POWER * total_variation(tf.transpose(found, (0, 3, 1, 2)) if channels_first else found)
 
 
 def cross_entropies(label: float, answers: Mapping[str, tf.Tensor]) -> tf.Tensor:

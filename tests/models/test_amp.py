@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import models
+from models import face_losses
 from models.checkpoint import CheckpointStore
 from tests.dfl_vectors import fill, five, uniform, waves
 
@@ -162,6 +163,19 @@ def test_the_border_keeps_the_reported_loss_as_it_is():
     assert (one.objectives["main"] > one.reported["src"] + one.reported["dst"]).numpy().all()
     # four cross-entropies of at least ln 2 each or so, the judge being random
     assert (two.objectives["main"] > one.objectives["main"] + 1).numpy().all()
+
+
+def test_variation_is_over_channels_and_rows_as_in_deepfacelabs_amp_if_it_is_followed(tiny, monkeypatch):
+    import tensorflow as tf
+
+    found = np.random.default_rng(0).random((4, 8, 8, 3), np.float32)
+    mask = np.zeros((4, 8, 8, 1), np.float32)
+    wanted = face_losses.targets(tf.constant(found), tf.constant(mask), None, blur_out=False)
+    for compat, axes in ((False, (1, 2)), (True, (3, 1))):
+        monkeypatch.setattr(tiny, "options", replace(tiny.options, dfl_compat=compat, gan_power=0.0))
+        dst = found[2:]
+        variation = sum(np.square(np.diff(dst, axis=axis)).sum(axis=(1, 2, 3)) for axis in axes)
+        np.testing.assert_allclose(tiny._border(wanted, tf.constant(found)), 1e-6 * variation, rtol=1e-4)
 
 
 @pytest.mark.parametrize("compat", [False, True])
