@@ -139,6 +139,8 @@ class Trainer:
 
     def _begin(self) -> None:
         self.model.rate_scale = CAUTION**self.attempt
+        if self.model.waits_for_priming:
+            self.console.say("Fitting the first layer to some hundred faces, which saves hours later ...")
         self.model.prime(self.batches.by_number)
         if self._is_to_choose:
             self._choose_history()

@@ -147,6 +147,11 @@ class Model(abc.ABC):
             augment_share=recipe.augment_share,
         )
 
+    @property
+    def waits_for_priming(self) -> bool:
+        """Whether `prime` will do something that takes a while."""
+        return False
+
     def prime(self, batches: Callable[[int], Batch]) -> None:  # noqa: B027 - most models need none
         """Give fresh weights a head start from the faces they will see; others are left alone.
 

@@ -95,8 +95,12 @@ class Quick96(NetworkModel):
             return request
         return replace(request, specs=(*request.specs, SampleSpec(f"landmarks_{side}", "landmarks")))
 
+    @property
+    def waits_for_priming(self) -> bool:
+        return self.is_fresh and self.recipe.primes
+
     def prime(self, batches: Callable[[int], Batch]) -> None:
-        if self.is_fresh and self.recipe.primes:
+        if self.waits_for_priming:
             df.prime(self, batches, self.archi.ae_dims)
 
     def preview(self, batch: Batch) -> dict[str, np.ndarray]:

@@ -139,7 +139,7 @@ class Saehd(NetworkModel):
         request = replace(self._request(side), resolution=self.resolution)
         if self.recipe.primes:
             request = replace(request, augment_share=self.recipe.augment_share)
-        if self._waits_for_priming:
+        if self.waits_for_priming:
             request = replace(request, specs=(*request.specs, SampleSpec(f"landmarks_{side}", "landmarks")))
         return request
 
@@ -151,7 +151,7 @@ class Saehd(NetworkModel):
         return [name for name in super().batch_names() if not name.startswith("landmarks_")]
 
     @property
-    def _waits_for_priming(self) -> bool:
+    def waits_for_priming(self) -> bool:
         return self.recipe.primes and (self.is_fresh or self._new_inters)
 
     # The losses
@@ -224,7 +224,7 @@ class Saehd(NetworkModel):
     def prime(self, batches: Callable[[int], Batch]) -> None:
         """See `Model.prime`. What training needs beside the networks is looked after first."""
         self._prepare()
-        if self._waits_for_priming:
+        if self.waits_for_priming:
             autoencoder.prime(self, batches, self.archi.ae_dims, saehd_graph.READERS[self.archi.family])
             self._new_inters = False
 
