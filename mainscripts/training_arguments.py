@@ -108,7 +108,9 @@ def expand(parser: argparse.ArgumentParser, argv: list[str]) -> list[str]:
     """
     finder = argparse.ArgumentParser(prog=parser.prog, add_help=False, allow_abbrev=False)
     finder.add_argument("--config", type=Path)
-    path = finder.parse_known_args(argv)[0].config
+    finder.add_argument("--model")
+    found = finder.parse_known_args(argv)[0]
+    path = found.config
     if path is None:
         return argv
     record = _read(path.expanduser())
@@ -120,7 +122,7 @@ def expand(parser: argparse.ArgumentParser, argv: list[str]) -> list[str]:
     words: list[str] = []
     for key, value in record.items():
         if key == "options":
-            words += _option_words(path, value)
+            words += _option_words(path, value, found.model or record.get("model"))
         elif key not in flags:
             near = difflib.get_close_matches(key.replace("_", "-"), [*flags, "options"], n=1)
             hint = f"did you mean {near[0]!r}?" if near else f"known are options, {', '.join(flags)}"
@@ -157,10 +159,18 @@ def _without_doubles(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return record
 
 
-def _option_words(path: Path, value: Any) -> list[str]:
+def _option_words(path: Path, value: Any, kind: Any) -> list[str]:
+    from models import MODEL_KINDS, options_class
+
     if not isinstance(value, dict):
         raise UsageError(f'{path}: options must be a table such as {{"batch_size": 8}}')
-    return [f"--option={name}={_text(path, f'options: {name}', entry)}" for name, entry in value.items()]
+    pairs = [f"{name}={_text(path, f'options: {name}', entry)}" for name, entry in value.items()]
+    if isinstance(kind, str) and kind in MODEL_KINDS:
+        try:
+            options_class(kind).parse_pairs(pairs)
+        except UsageError as err:
+            raise UsageError(f"{path}: {err}") from err
+    return [f"--option={pair}" for pair in pairs]
 
 
 def _flag_words(path: Path, key: str, action: argparse.Action, value: Any) -> list[str]:

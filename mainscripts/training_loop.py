@@ -363,6 +363,7 @@ class Trainer:
         if self.plan.view_result and not self.screen.closed:
             self.console.say("Press Enter, here or in the preview, to end.")
             self._look_on()
+            done = done or self.saver.saved_at == self.model.iteration  # by a key, with room made meanwhile
         return DONE if done else FAILED
 
     def _save_last(self) -> bool:

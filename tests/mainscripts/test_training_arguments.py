@@ -124,6 +124,8 @@ def test_the_command_lines_persons_replace_those_of_the_file(tmp_path):
         ({"cpu-only": "yes"}, "true or false"),
         ({"options": ["batch_size=4"]}, "batch_size"),
         ({"options": {"batch_size": [4]}}, "options: batch_size"),
+        ({"model": "SAEHD", "options": {"batch_size": 0}}, "option batch_size: '0'"),
+        ({"model": "SAEHD", "options": {"batch_sise": 4}}, "there is no option 'batch_sise'"),
         ({"training-data-dir": ["ann=x"]}, "must be a table"),
         ({"execute-program": [3600, "pass"]}, "must be a list"),
     ],
