@@ -102,6 +102,8 @@ def adopted(saved: Mapping[str, Any], specs: Mapping[str, Spec]) -> tuple[dict[s
         if value is None:
             continue
         spec = specs.get(name)
+        if spec is not None:
+            value = _retyped(value, spec.kind)
         movable = spec is not None and spec.ask != FIRST_RUN and not spec.fixed
         if movable and type(value) in (int, float):
             inside = spec.clip(value)
@@ -110,6 +112,17 @@ def adopted(saved: Mapping[str, Any], specs: Mapping[str, Spec]) -> tuple[dict[s
             value = inside
         values[name] = value
     return values, notes
+
+
+def _retyped(value: Any, kind: type) -> Any:
+    """Numbers that say the same in the option's type: 1 for y, 64.0 for 64. What does not is left alone."""
+    if kind is bool and type(value) in (int, float) and value in (0, 1):
+        return bool(value)
+    if kind is int and type(value) is float and value.is_integer():
+        return int(value)
+    if kind in (int, float) and type(value) is bool:
+        return kind(value)
+    return value
 
 
 def returned(kind: str, options: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any], list[str]]:

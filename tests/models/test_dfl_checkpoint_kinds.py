@@ -244,6 +244,19 @@ def test_options_of_every_age_become_ours():
     assert options.dfl_compat and not unknown
 
 
+def test_numbers_of_another_type_are_taken_for_what_they_say():
+    from core.errors import UsageError
+    from models.saehd_options import SaehdOptions
+
+    saved = {"clipgrad": 1, "random_warp": 0.0, "ae_dims": 64.0, "batch_size": 6.0, "gan_power": False}
+    options, _ = SaehdOptions.from_json(adopted(saved, SaehdOptions.specs())[0])
+    assert (options.clipgrad, options.random_warp, options.gan_power) == (True, False, 0.0)
+    assert (options.ae_dims, options.batch_size) == (64, 6) and type(options.batch_size) is int
+    for wrong in ({"clipgrad": 2}, {"ae_dims": 64.5}, {"resolution": float("nan")}):
+        with pytest.raises(UsageError, match=next(iter(wrong))):
+            SaehdOptions.from_json(adopted(wrong, SaehdOptions.specs())[0])
+
+
 def test_what_is_fixed_is_not_moved():
     from core.errors import UsageError
     from models.saehd_options import SaehdOptions
