@@ -92,8 +92,8 @@ def _only_masked(faceset: Faceset, console: Console) -> Faceset:
     if not masked:
         raise SampleError(
             f"{faceset.path}: face_type head needs faces with applied XSeg masks, and none of {len(faceset)} "
-            "has one; apply a trained XSeg model to this folder (with DeepFaceLab), or train a new model with "
-            "face_type=wf"
+            "has one; apply a trained XSeg model to this folder (with DeepFaceLab), or train a new model "
+            "with face_type=wf"
         )
     if len(masked) < len(faceset):
         console.say(
