@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
+import gc
 import os
 import signal
 import sys
@@ -84,3 +87,17 @@ def vgg16_file(tmp_path_factory) -> Path:
     path = tmp_path_factory.mktemp("vgg16") / "vgg16.weights.h5"
     keras.applications.VGG16(include_top=False, weights=None).save_weights(path)
     return path
+
+
+@pytest.fixture(autouse=True, scope="module")
+def release_memory():
+    """Give back what a module's networks held: in one process the whole suite would need some 15 GB."""
+    yield
+    if "tensorflow" not in sys.modules:
+        return
+    import keras
+
+    keras.backend.clear_session()
+    gc.collect()
+    with contextlib.suppress(OSError, AttributeError):  # glibc keeps freed pages otherwise
+        ctypes.CDLL("libc.so.6").malloc_trim(0)
