@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import os
+from pathlib import Path
+
+CGROUP = Path("/sys/fs/cgroup")
 
 
 def cpu_count() -> int:
@@ -21,12 +24,29 @@ def total_memory() -> int:
 
 
 def available_memory() -> int:
-    """Bytes that programs can have without swapping, as far as the system tells; else all of the memory."""
+    """Bytes that this program can have without swapping, as far as the system tells; else all of the memory.
+
+    A limit on the process (`ulimit -v`) and on its container (cgroup 2) counts, too.
+    """
+    found = [total_memory()]
     with contextlib.suppress(OSError, ValueError, StopIteration):
         with open("/proc/meminfo", encoding="ascii") as file:
             line = next(line for line in file if line.startswith("MemAvailable:"))
-        return int(line.split()[1]) << 10
-    return total_memory()
+        found.append(int(line.split()[1]) << 10)
+    with contextlib.suppress(ImportError, OSError, ValueError):
+        import resource  # not under Windows
+
+        limit = resource.getrlimit(resource.RLIMIT_AS)[0]
+        with open("/proc/self/statm", encoding="ascii") as file:
+            used = int(file.read().split()[0]) * resource.getpagesize()
+        if limit != resource.RLIM_INFINITY:
+            found.append(max(0, limit - used))
+    with contextlib.suppress(OSError, ValueError, StopIteration):  # "max" where there is no limit
+        limit, used = (int((CGROUP / name).read_text()) for name in ("memory.max", "memory.current"))
+        lines = (CGROUP / "memory.stat").read_text().splitlines()
+        cached = next(int(line.split()[1]) for line in lines if line.startswith("inactive_file "))
+        found.append(max(0, limit - used + cached))
+    return min(found)
 
 
 def lower_priority() -> None:

@@ -139,6 +139,15 @@ def _make_trainer(
     args, console, cluster = maker.args, maker.console, maker.where[2]
     is_chief = cluster is None or cluster.is_chief
     model = maker.make(maker.chosen.options)
+    if cluster is None:
+        smaller = _smaller_batch(model)
+        if smaller < model.options.batch_size:
+            console.say(
+                f"/!\\ batch_size {model.options.batch_size} needs far more memory than is free; beginning "
+                f"with {smaller}, which --option batch_size={smaller} also sets."
+            )
+            del model
+            model = maker.make(maker.chosen.options.changed(batch_size=smaller))
     _say_notes(console, args, maker.chosen, model)
     if is_chief:
         _summarise(console, model, plan.prefix, facesets)
@@ -206,6 +215,16 @@ class _Maker:
             "machine": machine_name(in_use),
         }
         return model
+
+
+def _smaller_batch(model: Model) -> int:
+    """The batch size that fits into the memory, where a processor computes; else the model's own."""
+    from core.nn import devices
+    from mainscripts.training_memory import fitting_batch, free_memory
+
+    if devices.prepare().on_gpu:
+        return model.options.batch_size
+    return fitting_batch(model, free_memory(on_gpu=False))
 
 
 def _say_notes(console: Console, args: argparse.Namespace, chosen: Choice, model: Model) -> None:

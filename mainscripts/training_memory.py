@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 WORDS = ("out of memory", "oom when allocating", "failed to allocate", "alloc_failed", "out_of_memory")
 HINTS = 4  # shown of them
 NO_MEMORY = -4  # OpenCV's code
+FAR_ABOVE = 1.25  # times what is free: more than the estimate can be wrong by
 FIXED = ("resolution", "ae_dims", "inter_dims", "e_dims", "d_dims", "d_mask_dims")  # what networks cost by
 
 
@@ -86,6 +87,27 @@ def free_memory(on_gpu: bool) -> int:
         found = subprocess.run(command, capture_output=True, text=True, timeout=15, check=True)
         return min(int(line) for line in found.stdout.split()) << 20
     return 0
+
+
+def fitting_batch(model: Model, room: int) -> int:
+    """The batch size to begin with: the model's own, or less where that is far too much for a processor.
+
+    TensorFlow's code for processors does not survive that memory runs out (a segmentation fault under a
+    limit, Linux's killer without), so that afterwards would be too late. A GPU tells, and is left to try.
+
+    Args:
+        model: With its options; its weights are in memory already.
+        room: Bytes that are free; 0 if unknown.
+    """
+    estimate, size = model.memory(), model.options.batch_size
+    held = estimate.total - estimate.weights - estimate.activations
+    fitting = size
+    while room and held + estimate.activations * fitting / size > FAR_ABOVE * room:
+        smaller = model.distribution.halved(fitting)
+        if not smaller:
+            break
+        fitting = smaller
+    return fitting
 
 
 def memory_rows(model: Model, room: int) -> list[tuple[str, str]]:

@@ -13,7 +13,7 @@ from core.errors import CheckpointError, SampleError, SwapError
 from core.interact.screen import KeyEvent
 from mainscripts.training_guard import FROM, CollapseGuard
 from mainscripts.training_loop import CAUTION
-from mainscripts.training_memory import halved_batch, is_out_of_memory, memory_lines, no_room
+from mainscripts.training_memory import fitting_batch, halved_batch, is_out_of_memory, memory_lines, no_room
 from models import CheckpointStore, options_class
 from models.base import ModelOptions
 from tests.tiny_training import FakeScreen, TinyModel, csv_rows, saved_iteration
@@ -273,3 +273,30 @@ def test_a_collapse_before_this_run_s_first_save_takes_the_model_as_this_run_fou
     seen = []
     trainer = train(8, rebuild=rebuilder(tmp_path, seen=seen), faults={6: nan_once})
     assert trainer.code == 0 and seen == [(4, 4)] and saved_iteration(tmp_path) == 8
+
+
+@pytest.mark.parametrize(("room", "fits"), [(0, 64), (100, 64), (60, 64), (40, 32), (20, 16), (1, 1)])
+def test_a_batch_that_is_far_too_large_for_a_processor_is_halved_beforehand(room, fits):
+    estimate = SimpleNamespace(total=80, weights=10, activations=60)  # 10 are held beside the weights
+    model = SimpleNamespace(
+        memory=lambda: estimate,
+        options=SimpleNamespace(batch_size=64),
+        distribution=SimpleNamespace(halved=lambda size: size // 2),
+    )
+    assert fitting_batch(model, room) == fits
+
+
+def test_limits_on_the_process_and_its_container_count_as_memory(tmp_path, monkeypatch):
+    from core import system
+
+    before = system.available_memory()
+    for name, text in {
+        "memory.max": "5000000",
+        "memory.current": "4000000",
+        "memory.stat": "anon 1\ninactive_file 1500000\n",
+    }.items():
+        (tmp_path / name).write_text(text)
+    monkeypatch.setattr(system, "CGROUP", tmp_path)
+    assert system.available_memory() == 2500000 < before
+    (tmp_path / "memory.max").write_text("max")
+    assert system.available_memory() > 2500000
