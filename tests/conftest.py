@@ -57,6 +57,7 @@ def wide_sums():
         fresh = tf.function(getattr(function, "python_function", function))  # only a first run is recorded
         context.enable_run_metadata()
         try:
+            context.export_run_metadata()  # of what ran since another test enabled it
             fresh(*args)
             metadata = context.export_run_metadata()
         finally:
