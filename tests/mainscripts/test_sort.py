@@ -256,16 +256,16 @@ def test_similarity_with_dlib_keeps_the_faces(faces, capsys):
 
 def cut_off(faces: Path, monkeypatch, after: int) -> None:
     """A sort that ends amid renaming."""
-    real, left = Path.rename, [after]
+    real, left = Path.replace, [after]
 
-    def rename(self, goal):
+    def replace(self, goal):
         if not left[0]:
             raise KeyboardInterrupt
         left[0] -= 1
         return real(self, goal)
 
     with monkeypatch.context() as patch:
-        patch.setattr(Path, "rename", rename)
+        patch.setattr(Path, "replace", replace)
         assert run(faces, "face-yaw") == 130
 
 

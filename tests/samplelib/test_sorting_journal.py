@@ -31,7 +31,7 @@ class Killer:
 
     def __init__(self, monkeypatch, after: int) -> None:
         self.left = after
-        for owner, name in ((Path, "rename"), (Journal, "save"), (Path, "unlink")):
+        for owner, name in ((Path, "replace"), (Journal, "save"), (Path, "unlink")):
             monkeypatch.setattr(owner, name, self.wrap(getattr(owner, name)))
 
     def wrap(self, deed):
