@@ -16,6 +16,8 @@ import onnx
 import tensorflow as tf
 from onnx import helper, numpy_helper
 
+from core.errors import SwapError
+
 TO_PLANES, TO_PIXELS = (0, 3, 1, 2), (0, 2, 3, 1)
 UNARY = {"LeakyRelu": "LeakyRelu", "Sigmoid": "Sigmoid", "Cos": "Cos", "Relu": "Relu", "Tanh": "Tanh"}
 BINARY = {"AddV2": "Add", "Sub": "Sub", "Mul": "Mul", "Less": "Less", "SelectV2": "Where"}
@@ -45,7 +47,7 @@ def to_onnx(
         ir_version: Version of the file format.
 
     Raises:
-        NotImplementedError: It has an operation that is not known here.
+        SwapError: It has an operation that has no counterpart here.
     """
     return _Converter(function).convert(inputs, outputs, name, opset, ir_version)
 
@@ -103,7 +105,7 @@ class _Converter:
         else:
             handler: Callable | None = getattr(self, f"_{op.type.lower()}", None)
             if handler is None:
-                raise NotImplementedError(f"{op.name}: no way to write {op.type} as ONNX")
+                raise SwapError(f"{op.name}: the operation {op.type} has no counterpart in an ONNX file")
             made = [handler(op, *given)]
         self.values |= {tensor.name: value for tensor, value in zip(op.outputs, made)}
 
@@ -188,7 +190,7 @@ class _Converter:
 
     def _matmul(self, op: tf.Operation, x: _Value, weight: _Value) -> _Value:
         if op.get_attr("transpose_a") or op.get_attr("transpose_b"):
-            raise NotImplementedError(f"{op.name}: a product of transposed matrices")
+            raise SwapError(f"{op.name}: a product of transposed matrices has no counterpart in an ONNX file")
         return _Value(self._emit("MatMul", [self._use(x), self._use(weight)]))
 
     def _cast(self, op: tf.Operation, x: _Value) -> _Value:

@@ -66,10 +66,10 @@ class Toy(NetworkModel):
         return ["warped_src", "target_src", "target_dst"]
 
     def swap_graph(self, parts, faces, **how):
-        raise NotImplementedError
+        raise AssertionError("it is only trained")
 
     def preview(self, batch):
-        raise NotImplementedError
+        raise AssertionError("it is only trained")
 
 
 def toy(distribution, precision="float32", xla="auto", apart=False, **recipe) -> Toy:

@@ -11,6 +11,7 @@ import models
 from models import face_losses
 from models.checkpoint import CheckpointStore
 from tests.dfl_vectors import fill, five, uniform, waves
+from tests.model_state import assert_same_state
 
 SIDES = ("src", "dst")
 TINY = {
@@ -228,14 +229,7 @@ def test_going_on_and_loading_are_the_same(tmp_path, compat):
         straight.train_step(drawn_batch(number))
         second.train_step(drawn_batch(number))
 
-    np.testing.assert_array_equal(straight.loss_history, second.loss_history)
-    for found, wanted in (
-        (second.weights(), straight.weights()),
-        (second.optimizer_state(), straight.optimizer_state()),
-    ):
-        assert found.keys() == wanted.keys()
-        for path in wanted:
-            np.testing.assert_array_equal(found[path], wanted[path], err_msg=path)
+    assert_same_state(second, straight)
 
 
 def test_preview_mixes_from_the_destination_to_the_source(tiny):

@@ -11,6 +11,7 @@ import models
 from core.errors import UsageError
 from models.checkpoint import CheckpointStore
 from models.growth import Grid, grown_slots, grown_weights, resolution_at, stages
+from tests.model_state import assert_same_state
 from tests.saehd_case import EVERYTHING, QUIET
 
 GROWING = {**EVERYTHING, **QUIET, "resolution": 128, "grow_from": 64, "grow_iters": 2, "batch_size": 1,
@@ -110,14 +111,7 @@ def test_resuming_is_exact_before_at_and_after_the_growth(tmp_path, saved_at):
     second = models.load_model(tmp_path, "new", "SAEHD")
     assert second.resolution == (64 if saved_at < 2 else 128) and not second.notes
     train(second, 4 - saved_at)
-    np.testing.assert_array_equal(straight.loss_history, second.loss_history)
-    for found, wanted in (
-        (second.weights(), straight.weights()),
-        (second.optimizer_state(), straight.optimizer_state()),
-    ):
-        assert found.keys() == wanted.keys()
-        for path in wanted:
-            np.testing.assert_array_equal(found[path], wanted[path], err_msg=path)
+    assert_same_state(second, straight)
 
 
 def test_a_half_grown_model_is_of_its_present_size(tmp_path):

@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from core.errors import SwapError
+
 onnx = pytest.importorskip("onnx", reason="onnx cannot be installed here")
 ort = pytest.importorskip("onnxruntime", reason="onnxruntime cannot be installed here")
 
@@ -96,5 +98,5 @@ def test_a_weight_used_twice_is_written_once():
 def test_unknown_operations_are_named():
     import tensorflow as tf
 
-    with pytest.raises(NotImplementedError, match="Softplus"):
+    with pytest.raises(SwapError, match="Softplus"):
         both(tf.math.softplus, 4, 4, 3)

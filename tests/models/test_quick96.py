@@ -7,6 +7,7 @@ import pytest
 
 import models
 from models.checkpoint import CheckpointStore
+from tests.model_state import assert_same_state
 
 NAMES = ("warped_src", "target_src", "target_src_mask", "warped_dst", "target_dst", "target_dst_mask")
 
@@ -157,14 +158,7 @@ def test_ten_iterations_equal_five_save_load_and_five(tmp_path, recipe):
     assert second.iteration == 5 and second.extra_state == {"seed": 3} and not second.notes
     train(second, 5)
 
-    np.testing.assert_array_equal(straight.loss_history, second.loss_history)
-    for found, wanted in (
-        (second.weights(), straight.weights()),
-        (second.optimizer_state(), straight.optimizer_state()),
-    ):
-        assert found.keys() == wanted.keys()
-        for path in wanted:
-            np.testing.assert_array_equal(found[path], wanted[path], err_msg=path)
+    assert_same_state(second, straight)
 
 
 @pytest.mark.slow

@@ -10,6 +10,7 @@ import pytest
 
 import models
 from models.checkpoint import CheckpointStore
+from tests.model_state import assert_same_state
 from tests.saehd_case import EVERYTHING, QUIET, reference_batch
 
 TINY = {**EVERYTHING, **QUIET, "recipe": "dfl", "ae_dims": 32, "gan_patch_size": 8, "gan_dims": 4}
@@ -416,14 +417,7 @@ def test_ten_iterations_equal_five_save_load_and_five(tmp_path, case):
     second = models.load_model(tmp_path, "new", "SAEHD")
     assert second.iteration == 5 and not second.notes
     train(second, 5)
-    np.testing.assert_array_equal(straight.loss_history, second.loss_history)
-    for found, wanted in (
-        (second.weights(), straight.weights()),
-        (second.optimizer_state(), straight.optimizer_state()),
-    ):
-        assert found.keys() == wanted.keys()
-        for path in wanted:
-            np.testing.assert_array_equal(found[path], wanted[path], err_msg=path)
+    assert_same_state(second, straight)
 
 
 @pytest.mark.slow

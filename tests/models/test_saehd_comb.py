@@ -8,6 +8,7 @@ import pytest
 import models
 from core.errors import CheckpointError, UsageError
 from models.checkpoint import CheckpointStore
+from tests.model_state import assert_same_state
 from tests.saehd_case import EVERYTHING, QUIET, disc
 
 TRIO = ("ann", "bob-2", "cleo")
@@ -146,14 +147,7 @@ def test_six_iterations_equal_three_save_load_and_three(tmp_path):
     resumed = models.load_model(tmp_path, "new", "SAEHD")
     assert resumed.sides == TRIO and resumed.iteration == 3 and not resumed.notes
     train(resumed, 3)
-    np.testing.assert_array_equal(straight.loss_history, resumed.loss_history)
-    for found, wanted in (
-        (resumed.weights(), straight.weights()),
-        (resumed.optimizer_state(), straight.optimizer_state()),
-    ):
-        assert found.keys() == wanted.keys()
-        for path in wanted:
-            np.testing.assert_array_equal(found[path], wanted[path], err_msg=path)
+    assert_same_state(resumed, straight)
 
 
 def test_a_person_joins_and_the_others_go_on(tmp_path):

@@ -9,6 +9,7 @@ import models
 from models import autoencoder
 from models.checkpoint import CheckpointStore
 from models.saehd_recipe import in_force, saehd_recipe
+from tests.model_state import assert_same_state
 from tests.saehd_case import EVERYTHING, QUIET
 
 FAST = {**EVERYTHING, **QUIET, "ae_dims": 32, "batch_size": 10, "recipe": "fast"}
@@ -154,9 +155,4 @@ def test_resuming_is_exact_where_the_encoder_sets_out(tmp_path, archi):
     loaded = train(models.load_model(tmp_path, "new", "SAEHD"), 3)
     straight = train(start(), 6)
     assert not any(np.array_equal(straight.weights()[path], array) for path, array in resting.items())
-    for found, wanted in (
-        (loaded.weights(), straight.weights()),
-        (loaded.optimizer_state(), straight.optimizer_state()),
-    ):
-        for path in wanted:
-            np.testing.assert_array_equal(found[path], wanted[path], err_msg=path)
+    assert_same_state(loaded, straight)
