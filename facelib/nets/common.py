@@ -91,5 +91,34 @@ def convolve(
         padding = "VALID"
         if pad:
             x = tf.pad(x, [[0, 0], [pad, pad], [pad, pad], [0, 0]])
-    y = tf.nn.conv2d(x, constant(kernel, x.dtype), stride, padding)
+    weights = kernel if x.dtype == tf.float32 else rounded(kernel, x.dtype.as_numpy_dtype)
+    y = tf.nn.conv2d(x, constant(weights, x.dtype), stride, padding)
     return y if bias is None else tf.nn.bias_add(y, constant(bias, x.dtype))
+
+
+def rounded(kernel: np.ndarray, dtype: type) -> np.ndarray:
+    """A kernel in fewer bits whose nine (or k * k) taps keep their sum.
+
+    What a tap loses is added to the next smaller one, whose steps are finer. Maps vary little from pixel to
+    pixel, so that mostly the sum's error is seen, and it is the larger where each tap goes to the nearest
+    number.
+
+    Args:
+        kernel: (k, k, C, F).
+        dtype: NumPy's type to round to.
+
+    Returns:
+        (k, k, C, F) of that type.
+    """
+    taps = kernel.reshape(-1, *kernel.shape[2:]).astype(np.float32)
+    order = np.argsort(-np.abs(taps), axis=0)
+    descending = np.take_along_axis(taps, order, axis=0)
+    steps = np.empty(taps.shape, dtype)
+    lost = np.zeros(taps.shape[1:], np.float32)
+    for tap, wanted in enumerate(descending):
+        wanted = wanted + lost
+        steps[tap] = wanted
+        lost = wanted - steps[tap].astype(np.float32)
+    result = np.empty_like(steps)
+    np.put_along_axis(result, order, steps, axis=0)
+    return result.reshape(kernel.shape)
