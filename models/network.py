@@ -201,7 +201,8 @@ class NetworkModel(Model):
     def _step(self, batch: Batch) -> dict[str, float]:
         plan, _ = self.recipe.plan(self.iteration), self.optimizers
         keep = None if plan.keep >= 1.0 else tf.constant(plan.keep, tf.float32)
-        rates = tf.constant([self.rate_scale * plan.rate, plan.encoder_share, plan.decay], tf.float32)
+        rate = self.rate_scale * plan.rate
+        rates = tf.constant([rate, plan.encoder_share, plan.decay, plan.swing_period], tf.float32)
         arrays = {name: batch[name] for name in self.batch_names()} | self.extra_inputs(batch)
         found = self._train(arrays, rates, keep, frozen=self.frozen(plan))
         return {name: float(np.mean(values)) for name, values in found.items()}
@@ -265,7 +266,9 @@ class NetworkModel(Model):
     def _apply(self, gradients: Gradients, rates: tf.Tensor, keep: tf.Tensor | None) -> None:
         with self._home():
             for name, own in gradients.items():
-                self.optimizers[name].apply(own, rates[0], keep, rates[1], rates[2], self._clip_unit())
+                optimizer = self.optimizers[name]
+                rate = rates[0] * optimizer.swing(rates[3])
+                optimizer.apply(own, rate, keep, rates[1], rates[2], self._clip_unit())
 
     def _home(self) -> contextlib.AbstractContextManager:
         """The block in which weights and slots are made and updated."""

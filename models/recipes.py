@@ -17,6 +17,7 @@ class Plan:
     decay: float = 0.0  # of the decoders' kernels, per unit of the rate
     augment_share: float = 1.0  # of the ranges of the random affine
     encoder_share: float = 1.0  # of the rate, for the encoder and the layer that reads its features
+    swing_period: int = 0  # updates in which each optimizer's rate goes down to zero and back; 0: it rests
 
 
 @dataclass(frozen=True)
@@ -137,9 +138,7 @@ def _steady(iteration: int) -> Plan:
 
 
 def _swinging(iteration: int, base: Callable[[int], Plan]) -> Plan:
-    plan = base(iteration)
-    swing = (cos(2 * pi * iteration / DETAIL_PERIOD) + 1) / 2
-    return replace(plan, rate=plan.rate * swing, keep=DETAIL_KEEP)
+    return replace(base(iteration), swing_period=DETAIL_PERIOD, keep=DETAIL_KEEP)
 
 
 def fast_detail_rate(width: int) -> float:

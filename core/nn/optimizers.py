@@ -130,6 +130,18 @@ class Optimizer:
         for key, value in self._update(values, gradients, rate, keep, *factors).items():
             own[key].assign(value)
 
+    def swing(self, period: tf.Tensor) -> tf.Tensor:
+        """Factor on the rate of the next update, () float32: a cosine from 1 to 0 and back (DFL's lr_cos).
+
+        It follows this optimizer's own updates, as in DFL: one that joined later is in another phase.
+
+        Args:
+            period: () float32 updates; 0 keeps the factor at 1.
+        """
+        length = tf.maximum(tf.cast(period, tf.int64), 1)
+        turn = tf.cast(tf.identity(self.steps) % length, tf.float32) / tf.cast(length, tf.float32)
+        return tf.where(period > 0, (tf.cos(2 * np.pi * turn) + 1) / 2, 1.0)
+
     def _variables(self, gradients: list[tf.Tensor | None]) -> dict[str, tf.Variable]:
         """What an update changes, by the keys of a state; the weights by their paths."""
         moving = [path for path, gradient in zip(self.weights, gradients) if gradient is not None]

@@ -51,6 +51,22 @@ def test_adam_with_bias_correction_begins_with_steps_of_the_rate(optimizers):
     np.testing.assert_allclose(values, (0.999, 0.998, 0.997), atol=1e-5)
 
 
+def test_a_rate_swings_by_the_optimizers_own_updates(optimizers):
+    import tensorflow as tf
+
+    first, second = (make(optimizers, optimizers.DFL_RMSPROP) for _ in range(2))
+    assert float(first.swing(tf.constant(0.0))) == 1.0
+    seen = []
+    for _ in range(9):
+        seen.append(float(first.swing(tf.constant(8.0))))
+        steps(first, 1)
+    wanted = (np.cos(np.arange(9) * 2 * np.pi / 8) + 1) / 2
+    np.testing.assert_allclose(seen, wanted, atol=1e-6)
+    assert float(second.swing(tf.constant(8.0))) == 1.0  # it has not begun
+    first.steps.assign(500 * 10**7 + 125)  # beyond what float32 counts
+    np.testing.assert_allclose(float(first.swing(tf.constant(500.0))), 0.5, atol=1e-6)
+
+
 def test_mask_keeps_its_share_and_depends_on_the_key_only(optimizers):
     import tensorflow as tf
 

@@ -79,7 +79,7 @@ def test_rates_suit_the_networks_and_what_is_switched_on():
         assert first(**{name: 0.01}) == 5e-5
     dropped = saehd_recipe(options(lr_dropout="y"))
     assert dropped.plan(500).rate == 5e-4 and dropped.plan(500).keep == 0.3
-    assert dropped.plan(250).rate < 1e-9
+    assert dropped.plan(250).swing_period == 500
 
 
 def test_samples_move_little_at_first_and_landmarks_are_read_once():
