@@ -172,7 +172,8 @@ class OptionSet:
     ) -> Set:
         """Ask for the options one after another; the present values are the defaults.
 
-        An answer that does not fit those before is mended where the check knows how, else asked again.
+        An answer that does not fit those before is mended where the check knows how, else asked again. What
+        has no meaning beside the others is not asked, and takes its default where it does not fit.
 
         Args:
             prompter: Who asks; one that is not interactive prints each question with its default.
@@ -191,6 +192,8 @@ class OptionSet:
             open_names.discard(spec.name)
             if draft.applies(spec.name):
                 draft = draft._ask_one(prompter, spec, open_names, given)
+            elif any(spec.name in check.names and check.fault(draft) for check in self.CHECKS):
+                draft = draft._draft({spec.name: spec.derived(draft)})  # what it was elsewhere
         return draft.changed()
 
     def _ask_one(
@@ -238,6 +241,15 @@ class OptionSet:
             settled = settled._draft(mended)
             words.append(f"{fault}; taking {', '.join(f'{key} {value}' for key, value in mended.items())}")
         return settled, words
+
+    def idle(self, names: Iterable[str]) -> list[str]:
+        """A line for each of `names` that has no meaning beside the others' values."""
+        needs = {name: self.specs()[name].needs for name in names if not self.applies(name)}
+        return [
+            f"option {name} has no effect here: it needs "
+            + " and ".join(f"{other} {condition.words}" for other, condition in conditions.items())
+            for name, conditions in needs.items()
+        ]
 
     @classmethod
     def add_flags(cls, parser: argparse.ArgumentParser) -> None:

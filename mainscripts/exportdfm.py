@@ -71,6 +71,8 @@ def run(args: argparse.Namespace) -> int:
     write_bytes(path, content)
     size = f"{len(content) / 1e6:.1f} MB"
     print(f"{path}: iteration {model.iteration}, {size}{', replaces the one before' if replaced else ''}")
+    if model.iteration == 0:
+        print(f"/!\\ {name} has not been trained yet: what it makes is noise.")
     return 0
 
 

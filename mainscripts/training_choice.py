@@ -144,12 +144,15 @@ def choose_options(prompter: Prompter, model_dir: Path, kind: str, name: str, pa
         options = defaults.ask(prompter, first_run=True, given=given)
         if prompter.interactive:
             save_default_options(model_dir, kind, options)
-        return Choice(name, True, options, notes, asked=True)
+        return Choice(name, True, options, (*notes, *options.idle(given)), asked=True)
     options = models.saved_options(model_dir, name, kind)
     _refuse_fixed(options, given, name)
-    if prompter.pressed_enter_within(OVERRIDE_SECONDS, OVERRIDE):
-        return Choice(name, False, options.ask(prompter, first_run=False, given=given), asked=True)
-    return Choice(name, False, options.changed(**given))
+    asked = prompter.pressed_enter_within(OVERRIDE_SECONDS, OVERRIDE)
+    if asked:
+        options = options.ask(prompter, first_run=False, given=given)
+    else:
+        options = options.changed(**given)
+    return Choice(name, False, options, tuple(options.idle(given)), asked)
 
 
 def _refuse_fixed(options: ModelOptions, given: dict[str, Scalar], name: str) -> None:

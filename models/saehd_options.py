@@ -182,7 +182,7 @@ class SaehdOptions(FaceOptions):
         low=0,
         high=0.3,
     )
-    gan_power: float = shared("gan_power")
+    gan_power: float = shared("gan_power", needs={"persons": TWO_ONLY})
     gan_patch_size: int = shared("gan_patch_size", default=16)
     gan_dims: int = shared("gan_dims")
     true_face_power: float = opt(
@@ -192,7 +192,7 @@ class SaehdOptions(FaceOptions):
         label="True face power",
         low=0,
         high=1,
-        needs={"archi": DF},
+        needs={"archi": DF, "persons": TWO_ONLY},
     )
     face_style_power: float = opt(
         0.0,
@@ -201,6 +201,7 @@ class SaehdOptions(FaceOptions):
         label="Face style power",
         low=0,
         high=100,
+        needs={"persons": TWO_ONLY},
     )
     bg_style_power: float = opt(
         0.0,
@@ -209,6 +210,7 @@ class SaehdOptions(FaceOptions):
         label="Background style power",
         low=0,
         high=100,
+        needs={"persons": TWO_ONLY},
     )
     ct_mode: str = shared("ct_mode")
     clipgrad: bool = shared("clipgrad")

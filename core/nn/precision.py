@@ -51,7 +51,7 @@ def choose(wanted: str, devices: Devices) -> Precision:
     if wanted not in CHOICES:
         raise UsageError(f"precision {wanted!r} is not known; give {', '.join(CHOICES)}")
     if wanted != "auto":
-        return Precision(POLICIES[wanted], "as asked")
+        return Precision(POLICIES[wanted], "not probed")
     if devices.on_gpu:
         return _for_gpu(devices)
     single, half = conv_gradient_time(tf.float32), conv_gradient_time(tf.bfloat16)

@@ -25,7 +25,7 @@ class TinyModel:
 
     name, kind, resolution, face_type, iteration = "tiny", "Quick96", 16, "full_face", 7
     notes = ("a note of the loader",)
-    precision = SimpleNamespace(describe=lambda: "float32 (as asked)")
+    precision = SimpleNamespace(describe=lambda: "float32 (not probed)")
 
     def weights(self) -> dict[str, np.ndarray]:
         return {"w": np.full(3, self.iteration, np.float32)}
@@ -348,7 +348,7 @@ def test_a_real_model_merges_from_the_command_line(tmp_path, random_quick96):
     done = subprocess.run(command, cwd=root, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
     assert "2 frames merged, 1 without a face" in done.stdout
-    assert "computes in: bfloat16 (as asked)" in done.stdout  # as in training: no probe
+    assert "computes in: bfloat16 (not probed)" in done.stdout  # as in training: no probe
     for number in range(1, 4):
         name = f"{number:05}.png"
         changed = (read_image(workspace.merged / name) != read_image(workspace.dst / name)).any()

@@ -215,5 +215,18 @@ def test_what_has_no_meaning_is_not_asked_and_counts_as_off(capsys):
     assert (options.effective("true_face_power"), options.effective("masked_training")) == (0.0, True)
 
 
+def test_several_persons_are_asked_nothing_that_is_for_two(capsys):
+    before = SaehdOptions(archi="df", gan_power=0.1, bg_style_power=2.0, true_face_power=0.01)
+    options = before.ask(Prompter(interactive=False), given={"persons": "ann,bob"})
+    assert (options.gan_power, options.bg_style_power, options.true_face_power) == (0, 0, 0)
+    printed = capsys.readouterr().out
+    assert not [text for text in ("GAN", "True face", "style power", "dst faces") if text in printed]
+    with pytest.raises(UsageError, match="give 0"):
+        before.ask(Prompter(interactive=False), given={"persons": "ann,bob", "gan_power": 0.2})
+    assert SaehdOptions(archi="df", persons="ann,bob").idle(["random_dst_flip", "batch_size"]) == [
+        "option random_dst_flip has no effect here: it needs persons empty"
+    ]
+
+
 def test_face_types_have_the_names_of_facesets():
     assert {short: SaehdOptions(face_type=short).full_face_type for short in FACE_TYPES} == FACE_TYPES

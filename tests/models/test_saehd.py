@@ -37,7 +37,7 @@ def bare(**changes):
     class Bare(Saehd):
         part_names = ()
 
-    return Bare("bare", options(**changes), Precision("float32", "as asked"))
+    return Bare("bare", options(**changes), Precision("float32", "not probed"))
 
 
 def drawn_batch(number: int) -> dict[str, np.ndarray]:
