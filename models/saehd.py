@@ -17,7 +17,7 @@ from core.nn.distribution import SINGLE, Distribution
 from core.nn.losses import fan_out
 from core.nn.memory import MemoryEstimate
 from core.nn.patch_plan import patch_strides
-from core.nn.perceptual import PerceptualLoss
+from core.nn.perceptual import PerceptualLoss, kept_by_features
 from core.nn.precision import Precision
 from core.nn.state import STEPS
 from models import autoencoder, face_losses, saehd_graph
@@ -312,8 +312,13 @@ class Saehd(NetworkModel):
         return losses
 
     def memory(self) -> MemoryEstimate:
-        """What training needs in the end, when the faces have their full size."""
-        return super().memory().grown((self.options.resolution / self.resolution) ** 2)
+        """What training needs in the end, when the faces have their full size, VGG16's maps included."""
+        side, now = self.options.resolution, self.now
+        found = super().memory().grown((side / self.resolution) ** 2)
+        if not now.perceptual_power:
+            return found
+        faces = len(self.sides) * now.batch_size / self.distribution.replicas
+        return found.beside("VGG16", faces * kept_by_features(side, 2 if found.half else 4))
 
     def summary_rows(self) -> list[tuple[str, str]]:
         o = self.options

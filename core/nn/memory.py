@@ -23,10 +23,12 @@ ACTIVATIONS = 1.6  # memory to what layers must keep: the gradients of maps, scr
 HELD = 1.1  # memory to what weights, slots and gradients take
 FIXED = 100 * 2**20  # code compiled for the step, buffers of the kernels
 CUT = 0.75  # what hints multiply a number of channels, or the resolution, by
-# By the beginning of a part's name: the option that sets its width, and whether its weights grow with the
-# square of that.
+# By the beginning of a part's name, of which the first one counts: the option that sets its width, and
+# whether its weights grow with the square of that.
 WIDTHS = (
     ("encoder", "e_dims", True),
+    ("inter_src", "inter_dims", False),  # AMP's
+    ("inter_dst", "inter_dims", False),
     ("inter", "ae_dims", False),
     ("decoder", "d_dims", True),
     ("D_src", "gan_dims", True),
@@ -84,6 +86,10 @@ class MemoryEstimate:
         """Bytes, with everything that is not told apart."""
         return int(HELD * sum(part.held for part in self.parts.values())) + self.activations + FIXED
 
+    def beside(self, name: str, kept: float) -> MemoryEstimate:
+        """With a network that learns nothing and leaves `kept` bytes for the backward pass."""
+        return replace(self, parts={**self.parts, name: PartMemory(0, 0, 0, 0, 0, int(ACTIVATIONS * kept))})
+
     def grown(self, factor: float) -> MemoryEstimate:
         """The same networks for faces of `factor` times the area: larger maps, larger dense layers."""
         parts = {}
@@ -120,7 +126,7 @@ class MemoryEstimate:
             spared["computing in 16 bits"] = self.activations / 2
         if self.slot_count > 1:
             spared["RMSprop instead of AdaBelief"] = HELD * self.slots / self.slot_count
-        dense = sum(HELD * part.held * part.dense / part.parameters for part in self.parts.values())
+        dense = sum(HELD * part.held * part.dense / max(1, part.parameters) for part in self.parts.values())
         spared["a new model with a quarter less resolution"] = (1 - CUT**2) * (dense + self.activations)
         for option, share in self._by_option().items():
             spared[f"a new model with a quarter less {option}"] = share
@@ -135,6 +141,7 @@ class MemoryEstimate:
                 if name.startswith(prefix):
                     less = HELD * part.held * (1 - CUT ** (2 if square else 1))
                     spared[option] = spared.get(option, 0.0) + less + (1 - CUT) * part.activations
+                    break
         return spared
 
 

@@ -71,6 +71,22 @@ def test_hints_begin_with_the_most_effective_and_fit_the_case(parts):
     assert "RMSprop" not in few and "16 bits" not in few
 
 
+def test_a_hint_names_amps_own_option(parts):
+    from core.nn.memory import MemoryEstimate
+
+    share = of(parts).parts["inter"]
+    found = MemoryEstimate({"inter_src": share, "inter_dst": share}, 2, half=True)
+    hints = " ".join(found.hints())
+    assert "inter_dims" in hints and "ae_dims" not in hints
+
+
+def test_a_network_beside_the_others_takes_room_and_has_no_weights_here(parts):
+    found, without = of(parts).beside("VGG16", 1e9), of(parts)
+    assert found.parameters == without.parameters and found.weights == without.weights
+    assert found.total - without.total == pytest.approx(1.6e9, rel=0.01)
+    assert not any("VGG16" in hint for hint in found.hints())
+
+
 def test_it_says_what_it_counted_in_one_line(parts):
     text = of(parts).describe()
     assert "million weights" in text and "activations" in text and "\n" not in text

@@ -52,6 +52,12 @@ def test_its_weights_are_not_the_models(vgg16_file, tmp_path):
     assert saved.weights.keys() == before.keys()
 
 
+def test_its_maps_are_in_the_estimate_of_memory(vgg16_file):
+    with_it, without = made(vgg16_file), made(power=0.0)
+    extra = with_it.memory().total - without.memory().total
+    assert extra == pytest.approx(1.6 * 2 * 2 * 64**2 * (64 * 20 + 128 / 4 * 20 + 256 / 16 * 24))
+
+
 def test_a_missing_file_stops_a_training_before_it_begins_but_no_merge(tmp_path):
     model = made(tmp_path / "gone.h5")
     faces = reference_batch()["target_dst"]
