@@ -78,14 +78,17 @@ class Pipeline:
             from core.nn.devices import prepare
 
             prepare(cpu_only, devices)
-        on_tensorflow = {"precision": precision} if detector in detectors.ON_TENSORFLOW else {}
-        self.detector = create_detector(detector, **on_tensorflow)
+        told: dict[str, Any] = {"precision": precision} if detector in detectors.ON_TENSORFLOW else {}
+        self._verifies = landmarker == "facemesh"  # it tells what is no face; others put points into anything
+        if not self._verifies:
+            told |= detectors.UNVERIFIED.get(detector, {})
+        self.detector = create_detector(detector, **told)
         self.landmarker = create_landmarker(
             landmarker, **self._landmarker_options(landmarker, samples, precision)
         )
         self._max_faces = max_faces
         # boxes beside a face slide onto it once they are landmarked
-        self._repeats = self.detector.name not in detectors.DISTINCT or landmarker == "facemesh"
+        self._repeats = self.detector.name not in detectors.DISTINCT or self._verifies
         # DFL's networks measure from the corner of a picture, others from the middle of its first pixel.
         self._from_corner = landmarker in landmarkers.ON_TENSORFLOW
         self._box_from_corner = self._from_corner and self.detector.name == "s3fd"
@@ -143,6 +146,8 @@ class Pipeline:
     def _landmarked(self, images: list[np.ndarray], threads: int) -> list[list[LandmarkedFace]]:
         """What detector and landmarker see in images as they are."""
         boxes = self._boxes(images, threads)
+        if self._repeats and not self._verifies:  # before FAN looks at each six times
+            boxes = [_without_repeated_boxes(found) for found in boxes]
         if self._max_faces and not self._repeats:  # the largest boxes become the largest faces
             boxes = [sorted(found, key=lambda d: -areas(d.rect)[0])[: self._max_faces] for found in boxes]
         return self.landmarker.find(images, boxes)
@@ -187,6 +192,15 @@ def _without_repeats(found: list[LandmarkedFace]) -> list[LandmarkedFace]:
                 break
         else:
             kept.append(face)
+    return kept
+
+
+def _without_repeated_boxes(found: list[Detection]) -> list[Detection]:
+    """Drop every box that lies on the same face as a better one."""
+    kept: list[Detection] = []
+    for box in sorted(found, key=lambda d: -d.score):
+        if not any(_same_face(box.rect, other.rect) for other in kept):
+            kept.append(box)
     return kept
 
 

@@ -21,9 +21,20 @@ DETECTORS = {
 }
 ON_TENSORFLOW = ("s3fd",)  # devices are prepared before these are made; mtcnn runs on the CPU anyway
 DISTINCT = ("s3fd",)  # their boxes are taken as they come, as DFL does; of others' repeats are dropped
+# Told to detectors where no landmarker verifies their boxes: BlazeFace takes hands for faces, up to 0.57.
+UNVERIFIED = {"blazeface": {"threshold": 0.6}}
 AUTO = "blazeface"  # what `auto` means: quick, never wrong on the test clips, needs no TensorFlow
 
-__all__ = ["AUTO", "DETECTORS", "DISTINCT", "ON_TENSORFLOW", "Detection", "Detector", "create_detector"]
+__all__ = [
+    "AUTO",
+    "DETECTORS",
+    "DISTINCT",
+    "ON_TENSORFLOW",
+    "UNVERIFIED",
+    "Detection",
+    "Detector",
+    "create_detector",
+]
 
 
 class Detector(Protocol):
@@ -44,7 +55,7 @@ def create_detector(name: str, **options: Any) -> Detector:
 
     Args:
         name: Which one.
-        options: For its class: `precision` for those on TensorFlow.
+        options: For its class: `precision` for those on TensorFlow, and what `UNVERIFIED` says.
 
     Raises:
         UsageError: There is no such detector.
