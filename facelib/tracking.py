@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from scipy.optimize import linear_sum_assignment
 
-from facelib.detected import DetectedFace
+from facelib.detected import DetectedFace, rect_area
 from facelib.shots import CutFinder, picture_signature
 
 __all__ = [
@@ -21,6 +21,7 @@ __all__ = [
     "Track",
     "drop_short",
     "fill_gaps",
+    "keep_largest",
     "landmark_bounds",
     "link",
     "picture_signature",
@@ -311,6 +312,30 @@ def landmark_bounds(points: np.ndarray) -> np.ndarray:
 def drop_short(tracks: Iterable[Track], least: int) -> list[Track]:
     """The tracks whose face was seen in at least `least` frames."""
     return [track for track in tracks if track.seen >= least]
+
+
+def keep_largest(tracks: Iterable[Track], most: int) -> list[Track]:
+    """The tracks with no more than the `most` largest faces of each frame; 0 keeps all."""
+    tracks = list(tracks)
+    if most == 0:
+        return tracks
+    rivals: dict[int, list[tuple[float, int]]] = defaultdict(list)
+    for track in tracks:
+        for frame, face in zip(track.frames.tolist(), track.faces, strict=True):
+            rivals[frame].append((-rect_area(face.rect), track.id))
+    kept = {(frame, number) for frame, faces in rivals.items() for _, number in sorted(faces)[:most]}
+    rows = {t.id: [n for n, frame in enumerate(t.frames.tolist()) if (frame, t.id) in kept] for t in tracks}
+    return [_of_rows(track, rows[track.id]) for track in tracks if rows[track.id]]
+
+
+def _of_rows(track: Track, rows: list[int]) -> Track:
+    return replace(
+        track,
+        frames=track.frames[rows],
+        faces=[track.faces[row] for row in rows],
+        filled=[track.filled[row] for row in rows],
+        picks=[track.picks[row] for row in rows],
+    )
 
 
 def fill_gaps(tracks: Sequence[Track], max_gap: int = MAX_GAP) -> list[Track]:

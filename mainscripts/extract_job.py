@@ -71,14 +71,15 @@ class Job:
         """The networks, loaded."""
         from facelib.pipeline import Pipeline
 
+        options = self.options
         return Pipeline(
             self.choice.detector,
             self.choice.landmarker,
-            max_faces=self.options.max_faces_from_image,
-            face_type=FACE_TYPES[self.options.face_type],
+            max_faces=0 if options.follows_tracks else options.max_faces_from_image,  # chosen later
+            face_type=FACE_TYPES[options.face_type],
             cpu_only=self.cpu_only,
             devices=self.devices,
-            precision=self.options.precision,
+            precision=options.precision,
         )
 
     def settle(

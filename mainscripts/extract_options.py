@@ -37,7 +37,8 @@ class ExtractOptions(OptionSet):
     )
     max_faces_from_image: int = opt(
         0,
-        "Keep only so many of the largest faces of a frame; 0 keeps all.",
+        "Keep only so many of the largest faces of a frame; 0 keeps all. With --person only the faces of "
+        "this person count.",
         label="Max faces from image",
         low=0,
     )

@@ -15,9 +15,9 @@ import numpy as np
 
 from core.errors import SwapError
 from core.interact.progress import Progress
-from facelib.detected import DetectedFace
+from facelib.detected import DetectedFace, rect_area
 from facelib.embedding import EVERY, FaceEmbedder
-from facelib.tracking import Track, drop_short, fill_gaps, link
+from facelib.tracking import Track, drop_short, fill_gaps, keep_largest, link
 from mainscripts.extract_frames import map_frames, write_faces
 from mainscripts.extract_job import PERSON_FOLDER, Job
 from mainscripts.extract_scan import Scan, scan_frames
@@ -62,7 +62,7 @@ def run(job: Job) -> None:
         print(f"{job.options.person}: {len(references)} pictures tell who is meant.", flush=True)
     print(f"Finding faces with {pipeline.name}, in a first pass over all frames.", flush=True)
     job.log.begin()
-    settings = {"max_faces": job.options.max_faces_from_image}
+    settings = {"precision": job.options.precision}
     every = EVERY if job.options.links else 1
     scan = scan_frames(job.source, job.output, pipeline, embedder, every, settings)
     job.report.failed.update({name: str(error) for name, error in scan.failed.items()})
@@ -114,12 +114,14 @@ def make_plan(job: Job, scan: Scan, references: np.ndarray | None) -> Plan:
         from facelib.smoothing import smooth_track
 
         tracks = [smooth_track(track, options.smooth_strength) for track in tracks]
-    folders = _person_folders(tracks, plan) if options.split_people else {}
+    persons = _persons(tracks) if options.split_people else []
+    tracks = keep_largest(tracks, options.max_faces_from_image)
+    folders = _person_folders(persons, tracks, plan)
     for track in tracks:
         for index, face in zip(track.frames.tolist(), track.faces, strict=True):
             plan.faces[names[index]].append(Planned(face, folders.get(track.id, "")))
     for faces in plan.faces.values():
-        faces.sort(key=lambda planned: -_size(planned.face))
+        faces.sort(key=lambda planned: -rect_area(planned.face.rect))
     return plan
 
 
@@ -139,12 +141,19 @@ def _plan_person(job: Job, scan: Scan, names: list[str], references: np.ndarray)
     return plan
 
 
-def _person_folders(tracks: list[Track], plan: Plan) -> dict[int, str]:
-    """The folder of each track: one for each person, those seen most first."""
+def _persons(tracks: list[Track]) -> list[set[int]]:
+    """The numbers of each person's tracks."""
     from facelib.people import cluster
 
+    return [{track.id for track in person} for person in cluster(tracks)]
+
+
+def _person_folders(persons: list[set[int]], tracks: list[Track], plan: Plan) -> dict[int, str]:
+    """The folder of each track: one for each person who is left in the tracks, those seen most first."""
     folders = {}
-    persons = cluster(tracks)
+    by_id = {track.id: track for track in tracks}
+    left = [[by_id[number] for number in sorted(person) if number in by_id] for person in persons]
+    persons = sorted(filter(None, left), key=lambda person: -sum(track.seen for track in person))
     width = max(2, len(str(len(persons))))
     for number, person in enumerate(persons, start=1):
         folder = f"person_{number:0{width}}"
@@ -155,10 +164,6 @@ def _person_folders(tracks: list[Track], plan: Plan) -> dict[int, str]:
     if len(persons) > LISTED_PERSONS:
         plan.notes.append(f"and {len(persons) - LISTED_PERSONS} persons more")
     return folders
-
-
-def _size(face: DetectedFace) -> float:
-    return float((face.rect[2] - face.rect[0]) * (face.rect[3] - face.rect[1]))
 
 
 def _cut(job: Job, plan: Plan, scan: Scan) -> None:

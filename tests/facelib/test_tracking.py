@@ -14,7 +14,7 @@ from facelib.detected import DetectedFace
 from facelib.embedding import EmbeddingPlan
 from facelib.landmarks import MEAN_HEAD_3D
 from facelib.shots import CutFinder, picture_signature
-from facelib.tracking import FrameFaces, Linker, drop_short, fill_gaps, link
+from facelib.tracking import FrameFaces, Linker, drop_short, fill_gaps, keep_largest, link
 
 SHAPE = MEAN_HEAD_3D[:, :2] / 150
 
@@ -145,6 +145,20 @@ def test_short_tracks_are_dropped_by_what_was_seen():
     assert len(filled[1].frames) == 4
     assert len(drop_short(filled, 2)) == 2
     assert [track.id for track in drop_short(filled, 3)] == [0]
+
+
+def test_the_largest_faces_of_each_frame_are_kept():
+    frames = []
+    for t in range(20):
+        faces = [face(200, width=100), face(600, width=120 if t < 8 else 90)]
+        frames.append(FrameFaces(t, faces if t < 15 else faces[:1]))
+    tracks = link(frames)
+    assert keep_largest(tracks, 0) == tracks
+    assert [len(track.frames) for track in keep_largest(tracks, 2)] == [20, 15]
+    left, right = keep_largest(tracks, 1)
+    assert (left.frames.tolist(), right.frames.tolist()) == (list(range(8, 20)), list(range(8)))
+    assert len(left.faces) == left.seen == len(left.picks) == 12
+    assert [track.id for track in keep_largest([tracks[0]], 1)] == [0]
 
 
 def test_frames_out_of_order_and_rows_that_do_not_fit_are_refused():

@@ -104,6 +104,16 @@ def test_gaps_are_filled_and_passers_by_dropped(two_people, tmp_path, capsys):
     assert (output / "00002_0.jpg").stat().st_mtime_ns == stamp
 
 
+def test_no_more_faces_than_asked_for_are_kept_of_a_frame(two_people, tmp_path):
+    flags = ("--split-people", "--min-track", 1, "--max-faces-from-image")
+    for most in (1, 2):
+        output = tmp_path / str(most)
+        assert main.main(command(two_people, output, *flags, most)) == 0
+        frames = [facelib.read_metadata(output / name).source_filename for name in files(output)]
+        assert max(frames.count(name) for name in frames) == most
+        assert all(files(folder) for folder in output.iterdir() if folder.is_dir())
+
+
 def test_a_folder_extracted_otherwise_is_left_as_it_is(two_people, tmp_path, capsys):
     output = tmp_path / "aligned"
     assert main.main(command(two_people, output)) == 0
@@ -199,6 +209,14 @@ def test_person_is_found_among_others(shared_data, tmp_path):
     for number in range(1, 4):
         left = facelib.read_metadata(output / f"{number:05}_0.jpg").source_rect[0] < 360
         assert left == bool(number % 2)
+
+    # whose face is the largest does not matter: only those of the person are counted
+    for side, flags in enumerate(([], ["--track", "--min-track", 1])):
+        photo = tmp_path / f"{side}.png"
+        cv2.imwrite(str(photo), halves[side][0])
+        single = tmp_path / f"single {side}"
+        assert main.main(command(frames, single, "--person", photo, "--max-faces-from-image", 1, *flags)) == 0
+        assert len(files(single)) == 3
 
 
 def test_what_was_seen_survives_its_file():
