@@ -18,6 +18,7 @@ from core.nn.state import STEPS
 from models import face_losses as terms
 from models.amp_options import AmpOptions
 from models.base import Batch
+from models.face_options import OTHER_PATCH
 from models.face_samples import face_request
 from models.network import MAIN, NetworkModel, Spared, StepLosses
 from models.recipes import Recipe, detail_recipe
@@ -235,6 +236,11 @@ class Amp(NetworkModel):
         known = super().load_optimizer_state(taken)
         self._kept_state |= idle
         return known
+
+    def options_changed(self, saved: AmpOptions) -> None:
+        """See `Model.options_changed`. The GAN's network judges patches of one size only."""
+        if saved.gan_patch_size != self.options.gan_patch_size:
+            self.renew_optional(GAN, OTHER_PATCH)
 
 
 def total(parts: list[tf.Tensor]) -> tf.Tensor:

@@ -62,6 +62,7 @@ def _gan_fault(options: Any) -> str:
 
 
 GAN_FITS = Check(("resolution", "gan_power", "gan_patch_size"), _gan_fault)
+OTHER_PATCH = "its patch size is another now"  # why a GAN's network begins anew, though its weights fit
 
 _DECLARED: Mapping[str, Mapping[str, Any]] = {
     "resolution": {

@@ -75,6 +75,7 @@ class NetworkModel(Model):
             self.notes.append("models_opt_on_gpu=n is for one GPU; of several, each holds all weights")
         self._kept_weights: dict[str, np.ndarray] = {}  # of optional parts that are not in use now
         self._kept_state: dict[str, np.ndarray] = {}
+        self._begun_anew: set[str] = set()  # optional parts for which no weights that fit were loaded
         self.build_networks()
 
     def build_networks(self) -> None:
@@ -322,6 +323,7 @@ class NetworkModel(Model):
         """
         values, variables = dict(values), dict(self.variables)
         kept: dict[str, np.ndarray] = {}
+        self._begun_anew = set()
         for part in self.OPTIONAL_PARTS:
             saved = {path: values.pop(path) for path in list(values) if path.startswith(f"{part}/")}
             wanted = {p: tuple(v.shape) for p, v in self.variables.items() if p.startswith(f"{part}/")}
@@ -331,7 +333,7 @@ class NetworkModel(Model):
                 values |= saved
             else:
                 why = "its size is another one now" if saved else "none was saved"
-                self.notes.append(f"the network {part} begins with fresh weights: {why}")
+                self._begin_anew(part, why)
                 for path in wanted:
                     variables.pop(path)
         assign_strictly(variables, values, "weights")
@@ -343,6 +345,25 @@ class NetworkModel(Model):
         fresh = self.variables_of({part: self.build_part(part, self.precision.policy)})
         for path, variable in fresh.items():
             self.variables[path].assign(variable)
+
+    def renew_optional(self, part: str, why: str) -> None:
+        """Let an optional part begin anew whose weights fit by chance only; what is kept of it is dropped."""
+        if part in self.parts:
+            if part not in self._begun_anew:
+                self.renew_weights(part)
+                self.optimizers[part].reset()
+                self._begin_anew(part, why)
+            return
+        self._kept_weights = {
+            path: array for path, array in self._kept_weights.items() if not path.startswith(f"{part}/")
+        }
+        self._kept_state = {
+            key: array for key, array in self._kept_state.items() if key.split("/")[1:2] != [part]
+        }
+
+    def _begin_anew(self, part: str, why: str) -> None:
+        self._begun_anew.add(part)
+        self.notes.append(f"the network {part} begins with fresh weights: {why}")
 
     def optimizer_state(self) -> dict[str, np.ndarray]:
         """Slots by `<slot>/<weight path>`; `steps` of the main optimizer, `steps/<name>` of each other."""

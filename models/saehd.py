@@ -16,13 +16,13 @@ from core.nn.discriminators import build_code_discriminator, build_patch_discrim
 from core.nn.distribution import SINGLE, Distribution
 from core.nn.losses import fan_out
 from core.nn.memory import MemoryEstimate
-from core.nn.patch_plan import patch_strides
 from core.nn.perceptual import PerceptualLoss, kept_by_features
 from core.nn.precision import Precision
 from core.nn.state import STEPS
 from models import autoencoder, face_losses, saehd_graph
 from models import saehd_losses as terms
 from models.base import Batch
+from models.face_options import OTHER_PATCH
 from models.face_samples import face_request
 from models.growth import Grid, grown_slots, grown_weights, resolution_at, stages
 from models.network import MAIN, NetworkModel, Spared, StepLosses, Tuning
@@ -358,19 +358,8 @@ class Saehd(NetworkModel):
             self.restore(0, np.zeros((0, len(self.sides)), np.float32))
             fresh = f"{' and '.join(inters)} with fresh weights"
             self.notes.append(f"pretraining is over: training begins at iteration 0, {fresh}")
-        if self._judge_is_of_another_patch(saved):
-            self.renew_weights(FACE_JUDGE)
-            self.optimizers[FACE_JUDGE].reset()
-            self.notes.append(
-                f"the network {FACE_JUDGE} begins with fresh weights: its patch size is another now"
-            )
-
-    def _judge_is_of_another_patch(self, saved: SaehdOptions) -> bool:
-        """Whether the GAN's saved weights fit only by chance; loading renews those that do not fit."""
-        now, in_use = self.options, self.now.gan_power > 0 and saved.gan_power > 0
-        layers = [len(patch_strides(o.gan_patch_size)) for o in (saved, now)]
-        alike = saved.gan_dims == now.gan_dims and layers[0] == layers[1]
-        return in_use and alike and saved.gan_patch_size != now.gan_patch_size
+        if saved.gan_patch_size != self.options.gan_patch_size:
+            self.renew_optional(FACE_JUDGE, OTHER_PATCH)
 
 
 def _first(x: tf.Tensor) -> tf.Tensor:

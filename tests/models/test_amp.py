@@ -232,6 +232,23 @@ def test_going_on_and_loading_are_the_same(tmp_path, compat):
     assert_same_state(second, straight)
 
 
+def test_a_gan_of_another_patch_size_begins_anew_though_its_weights_fit(tmp_path):
+    def judge(model):
+        return {path: array for path, array in model.weights().items() if path.startswith("GAN/")}
+
+    first = make(gan_power=0.1, gan_patch_size=10, gan_dims=4)
+    first.train_step(drawn_batch(0))
+    store = CheckpointStore(tmp_path, "new", "AMP")
+    store.save(first)
+    resized = models.load_model(tmp_path, "new", "AMP", options=lambda o: replace(o, gan_patch_size=16))
+    assert ["another" in note for note in resized.notes] == [True]
+    fresh = judge(make(gan_power=0.1, gan_patch_size=16, gan_dims=4))
+    for path, array in judge(resized).items():
+        np.testing.assert_array_equal(array, fresh[path])
+    state = resized.optimizer_state()
+    assert state["steps"] == 1 and state["steps/GAN"] == 0 and not state["v/GAN/out_conv/bias"].any()
+
+
 def test_preview_mixes_from_the_destination_to_the_source(tiny):
     batch = drawn_batch(0)
     pictures = tiny.preview(batch)

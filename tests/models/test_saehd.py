@@ -373,6 +373,12 @@ def test_another_gan_begins_anew_and_an_unused_one_is_kept(tmp_path):
     assert not again.notes
     for path, array in judge(again).items():
         np.testing.assert_array_equal(array, first.weights()[path])
+    resized = loaded(gan_power=0.2, gan_patch_size=16)
+    assert ["fresh weights" in note for note in resized.notes] == [True]
+    for path, array in judge(resized).items():
+        np.testing.assert_array_equal(array, fresh[path])
+    store.save(loaded(gan_patch_size=16))  # nothing is kept of it
+    assert ["none was saved" in note for note in loaded(gan_power=0.2).notes] == [True]
 
 
 # Steps
