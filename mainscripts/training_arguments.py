@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import difflib
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -166,15 +166,15 @@ def _option_words(path: Path, value: Any, kind: Any) -> list[str]:
         raise UsageError(f'{path}: options must be a table such as {{"batch_size": 8}}')
     pairs = [f"{name}={_text(path, f'options: {name}', entry)}" for name, entry in value.items()]
     if isinstance(kind, str) and kind in MODEL_KINDS:
-        try:
-            options_class(kind).parse_pairs(pairs)
-        except UsageError as err:
-            raise UsageError(f"{path}: {err}") from err
+        _refuse_in(path, lambda: options_class(kind).parse_pairs(pairs))
     return [f"--option={pair}" for pair in pairs]
 
 
 def _flag_words(path: Path, key: str, action: argparse.Action, value: Any) -> list[str]:
     """The words of the command line that say the same."""
+    from mainscripts.training_choice import parse_indices
+    from mainscripts.training_programs import parse_programs
+
     flag = f"--{key}"
     if action.nargs == 0:
         if not isinstance(value, bool):
@@ -189,17 +189,31 @@ def _flag_words(path: Path, key: str, action: argparse.Action, value: Any) -> li
             isinstance(pair, list) and len(pair) == 2 for pair in value
         ):
             raise UsageError(f'{path}: {key} must be a list such as [[-3600, "print(1)"]]')
-        return [word for pair in value for word in (flag, *(_text(path, key, part) for part in pair))]
+        pairs = [[_text(path, key, part) for part in pair] for pair in value]
+        _refuse_in(path, lambda: parse_programs(pairs))
+        return [word for pair in pairs for word in (flag, *pair)]
     text = _text(path, key, value)
     if isinstance(value, bool):
         raise UsageError(f"{path}: {key} must be a text or a number, not {text}")
     if action.choices is not None and text not in action.choices:
         raise UsageError(f"{path}: {key} {text!r} is not allowed; give {', '.join(action.choices)}")
+    if key == "force-gpu-idxs":
+        _refuse_in(path, lambda: parse_indices(text))
     try:
         action.type(text) if callable(action.type) else text
     except argparse.ArgumentTypeError as err:
         raise UsageError(f"{path}: {key}: {err}") from err
+    except ValueError as err:  # of `int`
+        raise UsageError(f"{path}: {key} {text!r} is not allowed; give a whole number") from err
     return [f"{flag}={text}"]
+
+
+def _refuse_in(path: Path, parse: Callable[[], object]) -> None:
+    """Let the error of a value name the file that it stands in."""
+    try:
+        parse()
+    except UsageError as err:
+        raise UsageError(f"{path}: {err}") from err
 
 
 def _text(path: Path, key: str, value: Any) -> str:

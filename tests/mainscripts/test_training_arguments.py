@@ -128,6 +128,9 @@ def test_the_command_lines_persons_replace_those_of_the_file(tmp_path):
         ({"model": "SAEHD", "options": {"batch_sise": 4}}, "there is no option 'batch_sise'"),
         ({"training-data-dir": ["ann=x"]}, "must be a table"),
         ({"execute-program": [3600, "pass"]}, "must be a list"),
+        ({"execute-program": [["soon", "pass"]]}, "--execute-program soon"),
+        ({"force-gpu-idxs": "all"}, "--force-gpu-idxs 'all'"),
+        ({"worker-index": 1.5}, "worker-index '1.5' is not allowed"),
     ],
 )
 def test_what_the_file_cannot_say_is_told_with_its_name(tmp_path, record, text):
