@@ -19,6 +19,7 @@ from facelib.dlib_models import import_dlib, load_model
 
 HOG_SIDE = 2560  # long side that HOG sees at most; enlarged twofold where that fits, shrunk where it must
 CNN_SIDE = 1280  # the same for the network: 4 s on a core for 1280x720
+CNN_LEAST = 16  # short side of what the network is shown: less holds no face, and one row is an error in dlib
 CNN_BATCH = 8  # pictures of one size on a GPU
 
 
@@ -80,6 +81,8 @@ class DlibCnn:
     def detect(self, image: np.ndarray) -> list[Detection]:
         """Find boxes that may hold faces, best first; see `BlazeFace.detect`."""
         rgb, scale, upsample = _prepare(image, CNN_SIDE)
+        if min(rgb.shape[:2]) < CNN_LEAST:
+            return []
         with self._lock:
             found = self._network(rgb, upsample)
         return _detections(found, scale)
@@ -89,7 +92,8 @@ class DlibCnn:
         prepared = [_prepare(image, CNN_SIDE) for image in images]
         alike: dict[tuple, list[int]] = defaultdict(list)
         for number, (rgb, _, upsample) in enumerate(prepared):
-            alike[rgb.shape, upsample].append(number)
+            if min(rgb.shape[:2]) >= CNN_LEAST:
+                alike[rgb.shape, upsample].append(number)
         result: list[list[Detection]] = [[] for _ in images]
         for (_, upsample), numbers in alike.items():
             with self._lock:

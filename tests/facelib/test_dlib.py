@@ -147,6 +147,15 @@ def test_cnn_finds_a_face_alone_and_among_pictures_of_other_sizes(drawn):
 
 
 @needs_dlib
+@pytest.mark.parametrize("name", ["dlib-hog", "dlib-cnn"])
+def test_pictures_too_small_for_a_face_show_none(name):
+    detector = create_detector(name)
+    pictures = [np.zeros((*shape, 3), np.uint8) for shape in ((1, 1), (3, 4000), (300, 1), (16, 20))]
+    assert [detector.detect(picture) for picture in pictures] == [[]] * 4
+    assert detector.detect_batch(pictures) == [[]] * 4
+
+
+@needs_dlib
 @pytest.mark.parametrize("angle", [0.0, 0.6, -1.57, 3.14])
 def test_points_are_found_at_any_known_angle(drawn, trees, angle):
     image, landmarks = drawn
