@@ -206,6 +206,11 @@ def take_events(events: queue.Queue[Event], timeout: float) -> list[Event]:
         return merge_moves(found)
 
 
+def as_sendable(text: str) -> str:
+    """The text with a question mark for what is no character: names of files need not be UTF-8."""
+    return text.encode("utf-8", "replace").decode("utf-8")
+
+
 def as_bgr_u8(image: np.ndarray) -> np.ndarray:
     """(H, W, 3) uint8 contiguous copy or view of what `Screen.show` accepts; float values are clipped."""
     if image.dtype != np.uint8:

@@ -31,7 +31,15 @@ from urllib.parse import parse_qs, quote
 import numpy as np
 
 from core.imageio import encode_image
-from core.interact.screen import MOUSE_ACTIONS, Event, MouseEvent, as_bgr_u8, key_event, take_events
+from core.interact.screen import (
+    MOUSE_ACTIONS,
+    Event,
+    MouseEvent,
+    as_bgr_u8,
+    as_sendable,
+    key_event,
+    take_events,
+)
 
 MAX_BODY = 1 << 20
 WAIT_SECONDS = 20.0  # below the timeouts of browsers and of proxies that forward ports
@@ -143,7 +151,7 @@ class BrowserScreen:
 
     def __init__(self, title: str, port: int = 0) -> None:
         self.closed = False
-        self.title = title
+        self.title = as_sendable(title)
         self._events: queue.Queue[Event] = queue.Queue()
         self._changed = threading.Condition()
         self._encoding = threading.Lock()
@@ -160,7 +168,7 @@ class BrowserScreen:
     def show(self, image: np.ndarray, caption: str = "") -> None:
         """Show `image`; it is encoded only when somebody looks."""
         with self._changed:
-            self._image, self._caption = as_bgr_u8(image).copy(), caption
+            self._image, self._caption = as_bgr_u8(image).copy(), as_sendable(caption)
             self._version += 1
             self._changed.notify_all()
 

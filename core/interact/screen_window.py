@@ -36,6 +36,7 @@ from core.interact.screen import (
     MouseEvent,
     ScreenUnavailable,
     as_bgr_u8,
+    as_sendable,
     key_event,
     take_events,
 )
@@ -73,7 +74,7 @@ class WindowScreen:
         self._next: tuple[np.ndarray, str] | None = None
         root = Path(__file__).resolve().parents[2]
         self._child = subprocess.Popen(
-            [sys.executable, "-m", "core.interact.screen_window", title or "preview"],
+            [sys.executable, "-m", "core.interact.screen_window", as_sendable(title) or "preview"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,  # Qt warns about fonts it does not need
@@ -98,7 +99,7 @@ class WindowScreen:
     def show(self, image: np.ndarray, caption: str = "") -> None:
         """Show `image`; a frame that the window had no time to show yet is skipped."""
         with self._wake:
-            self._next = (as_bgr_u8(image).copy(), caption)
+            self._next = (as_bgr_u8(image).copy(), as_sendable(caption))
             self._wake.notify()
 
     def events(self, timeout: float = 0.0) -> list[Event]:

@@ -64,6 +64,15 @@ def test_every_viewer_gets_the_newest_image_and_its_caption(page):
         assert urllib.request.unquote(reply.headers["X-Caption"]) == "zweite é"
 
 
+def test_names_that_are_no_text_are_shown_all_the_same():
+    """A frame's file may be called anything: os.fsdecode(b"bad\\xff.png")."""
+    screen = BrowserScreen("frames of bad\udcff")
+    screen.show(picture(10), "bad\udcff.png")
+    assert "frames of bad?" in get(screen.url).read().decode()
+    assert urllib.request.unquote(get(screen.url + "image?after=0").headers["X-Caption"]) == "bad?.png"
+    screen.close()
+
+
 def test_a_viewer_waits_for_the_next_image(page):
     page.show(picture(10))
     version = get(page.url + "image?after=0").headers["X-Version"]
@@ -332,6 +341,20 @@ def test_a_window_shows_images_takes_keys_and_may_lose_its_display(display):
     assert screen.closed
     screen.show(picture(0))
     screen.close()
+
+
+def test_a_window_outlives_a_name_that_is_no_text(display):
+    if not shutil.which("xdotool"):
+        pytest.skip("xdotool is not installed; the window's title cannot be read")
+    screen = open_screen("window", "Preview")
+    screen.show(picture(0), "bad\udcff.png")
+    for _ in range(100):
+        found = subprocess.run(["xdotool", "search", "--name", "bad"], capture_output=True, check=False)
+        if found.stdout.split():
+            break
+        time.sleep(0.1)
+    screen.close()
+    assert found.stdout.split()
 
 
 def test_closing_a_window_ends_its_process(display):
