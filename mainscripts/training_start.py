@@ -33,7 +33,10 @@ def load_pretrained(model: Model, folder: Path) -> None:
     name = folder.name.removesuffix(tail)
     if folder.name.endswith(tail) and CheckpointStore(folder.parent, name, model.kind).exists():
         saved = CheckpointStore(folder.parent, name, model.kind).load_latest(training=False)
-        model.load_weights(saved.weights)
+        try:
+            model.load_weights(saved.weights)
+        except CheckpointError as err:
+            raise CheckpointError(f"{saved.source}: {err}") from err
         model.notes.append(f"begins with the weights of {saved.source}")
     elif any(folder.glob("*.npy")):
         model.load_weights(load_dfl_parts(folder, model.weight_shapes()))

@@ -378,7 +378,10 @@ def check_model_name(name: str) -> str:
         bad = ["characters that cannot be shown"]
     if bad or not name.strip() or name != name.strip() or name.startswith("."):
         why = f"it contains {' '.join(bad)}" if bad else "it is empty or begins or ends with a space or a dot"
-        raise CheckpointError(f"model name {name!r} cannot be used: {why}")
+        raise CheckpointError(
+            f"model name {name!r} cannot be used: {why}; give another name (r in the list that train shows renames "
+            "a saved one)"
+        )
     return name
 
 
@@ -399,8 +402,13 @@ def rename_model(model_dir: Path | str, kind: str, old: str, new: str) -> None:
         CheckpointError: The new name cannot be used or is taken.
     """
     check_model_name(new)
-    if model_files(model_dir, new, kind):
-        raise CheckpointError(f"model name {new!r} is taken; choose another or delete that model first")
+    taken = [path.name for path in model_files(model_dir, new, kind)]
+    if taken:
+        more = f" and {len(taken) - 2} more" if len(taken) > 2 else ""
+        raise CheckpointError(
+            f"model name {new!r} is taken: there are {', '.join(taken[:2])}{more}; choose another, or "
+            "delete that model or these files first"
+        )
     for path in model_files(model_dir, old, kind):
         path.rename(path.with_name(f"{new}_{kind}{path.name[len(f'{old}_{kind}') :]}"))
 

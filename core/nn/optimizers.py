@@ -289,8 +289,7 @@ def assign_strictly(
     Raises:
         CheckpointError: Names are missing, left over, or shapes differ; nothing was assigned.
     """
-    check_state(
-        values, {path: tuple(variable.shape) for path, variable in variables.items()}, f"the saved {what}"
-    )
+    shapes = {path: tuple(variable.shape) for path, variable in variables.items()}
+    check_state(values, shapes, f"the saved state ({what})")
     for path, variable in variables.items():
         variable.assign(tf.cast(values[path], variable.dtype))

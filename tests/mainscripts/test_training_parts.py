@@ -331,3 +331,20 @@ def test_gpus_are_offered_where_there_are_any(monkeypatch):
     assert choice.choose_devices(Answers("7", "x", "0,1"), False, None) == (False, [0, 1])
     assert choice.choose_devices(Answers("cpu"), False, None) == (True, None)
     assert choice.choose_devices(Prompter(False), False, None) == (False, None)
+
+
+def test_pretrained_weights_that_do_not_fit_are_told_with_their_folder(tmp_path, monkeypatch):
+    from core.errors import CheckpointError
+    from mainscripts.training_start import load_pretrained
+    from models import CheckpointStore
+    from tests.tiny_training import TinyModel
+
+    CheckpointStore(tmp_path, "wide", "Tiny").save(TinyModel())
+    other = TinyModel()
+
+    def refuse(values):
+        raise CheckpointError("misshapen")
+
+    monkeypatch.setattr(other, "load_weights", refuse)
+    with pytest.raises(CheckpointError, match=r"wide_Tiny.*: misshapen"):
+        load_pretrained(other, tmp_path / "wide_Tiny")
