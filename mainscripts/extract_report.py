@@ -39,7 +39,7 @@ class Report:
             print(note)
         print("-------------------------")
         for name, reason in (self.skipped | self.failed).items():
-            print(f"skipped {name}: {reason.removeprefix(name + ': ')}")
+            print(f"skipped {name}: {reason.rpartition(f'{name}: ')[2]}")  # most begin with the file's path
 
 
 def ranges_text(numbers: Iterable[int], names: list[str]) -> str:
