@@ -379,8 +379,8 @@ def check_model_name(name: str) -> str:
     if bad or not name.strip() or name != name.strip() or name.startswith("."):
         why = f"it contains {' '.join(bad)}" if bad else "it is empty or begins or ends with a space or a dot"
         raise CheckpointError(
-            f"model name {name!r} cannot be used: {why}; give another name (r in the list that train shows renames "
-            "a saved one)"
+            f"model name {name!r} cannot be used: {why}; give another name (r in the list that train shows "
+            "renames a saved one)"
         )
     return name
 

@@ -188,7 +188,10 @@ def _read_main_optimizer(prefix: Path, kind: str, shapes: Shapes) -> tuple[State
     notes = []
     if untrained:
         parts = " and ".join(sorted(untrained))
-        notes.append(f"DeepFaceLab does not train {parts}: {path.name} has no slots for them")
+        notes.append(
+            f"DeepFaceLab does not train {parts}: {path.name} has no slots for them; with "
+            "--option dfl_compat=n they learn here"
+        )
     return {STEPS: steps, **slots}, notes
 
 

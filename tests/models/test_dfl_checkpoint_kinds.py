@@ -111,7 +111,7 @@ def test_amps_inters_have_no_slots(write_dfl_model, tmp_path):
     loaded = load_dfl_checkpoint(tmp_path, "old", "AMP", {**AMP, **gan})
     assert loaded.options["morph_factor"] == 0.5
     assert loaded.weights.keys() == {**AMP, **gan}.keys()
-    assert "does not train inter_dst and inter_src" in loaded.notes[1]
+    assert "does not train inter_dst and inter_src" in loaded.notes[1] and "dfl_compat=n" in loaded.notes[1]
     assert owners(loaded.optimizer) == {"encoder", "decoder", "GAN"}
 
 
