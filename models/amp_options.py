@@ -15,6 +15,7 @@ class AmpOptions(FaceOptions):
 
     CHECKS: ClassVar[tuple[Check, ...]] = (GAN_FITS,)
 
+    batch_size: int = opt(8, "Faces of each person per iteration.", low=1, high=1024)
     resolution: int = shared("resolution", default=224, multiple=32)
     face_type: str = shared("face_type", default="wf", choices=("f", "wf", "head"))
     ae_dims: int = shared("ae_dims")

@@ -53,7 +53,7 @@ ct_mode                 A none none/rct/lct/mkl/idt/sot
 clipgrad                A n    y/n
 pretrain                A n    y/n
 """
-AMP = f"""{COMMON}
+AMP = f"""{COMMON.replace("A 4  ", "A 8  ")}
 resolution              F 224  64..640,32
 face_type               F wf   f/wf/head
 ae_dims                 F 256  32..1024
