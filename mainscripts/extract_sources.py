@@ -99,7 +99,9 @@ class VideoFrame:
     def read(self) -> np.ndarray:
         import cv2
 
-        return cv2.cvtColor(self.rgb, cv2.COLOR_RGB2BGR)
+        from core.imageio import to_uint8
+
+        return cv2.cvtColor(to_uint8(self.rgb), cv2.COLOR_RGB2BGR)
 
 
 class FolderSource:
@@ -182,6 +184,8 @@ class VideoSource:
         if self._info.colour.is_hdr:
             print("This is an HDR video: its faces look flat, as its frames in pictures do.")
         self._fps = fps
+        # as `videoed extract-video` writes them unless it is told otherwise, so that the faces are the same
+        self._depth = 16 if self._info.bits > 8 else 8
         request = Request.of(self._info.path, fps, ".png")
         self._identity = {name: getattr(request, name) for name in IDENTITY}
         self.skipped: dict[str, str] = {}
@@ -215,7 +219,7 @@ class VideoSource:
         from core import video
 
         first = next(number for number in itertools.count(1) if frame_name(number) not in done)
-        pictures = video.decode_frames(self._info, self._fps, first - 1)
+        pictures = video.decode_frames(self._info, self._fps, first - 1, self._depth)
         with contextlib.closing(pictures):
             for number, rgb in enumerate(pictures, start=first):
                 if frame_name(number) not in done:
@@ -230,7 +234,7 @@ class VideoSource:
         with tempfile.TemporaryDirectory(prefix="extract-") as folder:
             if numbers:
                 print(f"Decoding {len(numbers)} frames of {self._info.path.name} to look at.", flush=True)
-            video.restore_frames(self._info, Path(folder), tuple(numbers), self._fps)
+            video.restore_frames(self._info, Path(folder), tuple(numbers), self._fps, depth=self._depth)
             paths = [Path(folder) / name for name in names]
             yield [ImageFrame(path) for path in paths if path.exists()]  # containers overstate their length
 

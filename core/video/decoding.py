@@ -13,11 +13,14 @@ from core.video.extraction import ALL_FRAMES, rgb_filters
 from core.video.probe import VideoInfo
 from core.video.run import running
 
-MAGIC = b"P6"  # of PPM, which tells the size of every single picture and nothing else
+MAGIC = b"P6"  # of PPM, which tells the size and the bits of every single picture and nothing else
+LEVELS = {b"255": np.dtype(np.uint8), b"65535": np.dtype(">u2")}  # the largest value, as PPM writes it
 
 
-def decode_frames(info: VideoInfo, fps: Fraction = ALL_FRAMES, skipped: int = 0) -> Iterator[np.ndarray]:
-    """Yield the frames of a video as they are seen (rotated, 8-bit): those of `extract_frames`.
+def decode_frames(
+    info: VideoInfo, fps: Fraction = ALL_FRAMES, skipped: int = 0, depth: int = 8
+) -> Iterator[np.ndarray]:
+    """Yield the frames of a video as they are seen (rotated): those of `extract_frames`.
 
     ffmpeg decodes in a process of its own, a little ahead of the reader. Left early, it is ended.
 
@@ -25,16 +28,17 @@ def decode_frames(info: VideoInfo, fps: Fraction = ALL_FRAMES, skipped: int = 0)
         info: The video.
         fps: Frames per second, 0 for each frame of the video once.
         skipped: So many frames at the beginning are decoded but not handed over.
+        depth: Bits of each channel, 8 or 16.
 
     Yields:
-        (H, W, 3) uint8 in the order R, G, B, read-only.
+        (H, W, 3) uint8 or uint16 in the order R, G, B, read-only.
 
     Raises:
         VideoError: ffmpeg failed or was ended.
     """
     import ffmpeg
 
-    filters = rgb_filters(info, fps, f"gte(n\\,{skipped})" if skipped else "")
+    filters = rgb_filters(info, fps, f"gte(n\\,{skipped})" if skipped else "", depth)
     spec = ffmpeg.output(
         _input(info),
         "pipe:1",
@@ -62,15 +66,17 @@ def _read_ppm(stream: BinaryIO, info: VideoInfo) -> np.ndarray | None:
     if not magic:
         return None
     sizes, levels = stream.readline().split(), stream.readline().strip()
-    if magic != MAGIC or levels != b"255" or len(sizes) != 2:
+    if magic != MAGIC or levels not in LEVELS or len(sizes) != 2:
         raise VideoError(f"{info.path}: ffmpeg sent something else than pictures; install another ffmpeg")
     width, height = map(int, sizes)
-    picture = np.empty((height, width, 3), np.uint8)
-    view, filled = memoryview(picture).cast("B"), 0
+    data = np.empty(height * width * 3 * LEVELS[levels].itemsize, np.uint8)
+    view, filled = memoryview(data), 0
     while filled < len(view):
         count = stream.readinto(view[filled:])
         if not count:
             return None
         filled += count
+    picture = data.view(LEVELS[levels]).reshape(height, width, 3)
+    picture = picture.astype(picture.dtype.newbyteorder("="), copy=False)
     picture.flags.writeable = False
     return picture

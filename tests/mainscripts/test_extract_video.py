@@ -9,7 +9,6 @@ import signal
 import subprocess
 import sys
 import time
-from fractions import Fraction
 from pathlib import Path
 
 import cv2
@@ -18,7 +17,7 @@ import pytest
 
 import main
 from core import video
-from core.imageio import read_image
+from core.imageio import read_deep_image, read_image
 from core.paths import list_images
 from facelib.synthetic import ANNA, Motion, build_head, render
 from mainscripts.extract_log import LOG_NAME
@@ -82,12 +81,24 @@ def variant(clip: Path, kind: str, folder: Path) -> Path:
 def test_faces_are_those_of_the_png_route(drawn_clip, tmp_path, kind, fps):
     clip = variant(drawn_clip, kind, tmp_path)
     frames, direct, indirect = tmp_path / "frames", tmp_path / "a" / "aligned", tmp_path / "b" / "aligned"
-    video.extract_frames(video.probe(clip), frames, Fraction(fps))
+    words = ["videoed", "extract-video", "--input-file", clip, "--output-dir", frames, "--fps", fps]
+    assert main.main([*map(str, words), "--output-ext", "png", "--no-prompt"]) == 0  # of 16 bits, if deep
     assert extract(indirect, "--input-dir", frames, "--output-debug") == 0
     assert extract(direct, "--input-file", clip, "--fps", fps, "--output-debug") == 0
     expected = contents(indirect)
     assert contents(direct) == expected and len(expected) >= 3
     assert contents(tmp_path / "a" / "aligned_debug") == contents(tmp_path / "b" / "aligned_debug")
+
+
+def test_deep_frames_are_decoded_with_all_their_bits(drawn_clip, tmp_path):
+    info = video.probe(variant(drawn_clip, "deep", tmp_path))
+    video.extract_frames(info, tmp_path / "frames", depth=16)
+    pngs = [read_deep_image(path) for path in list_images(tmp_path / "frames")]
+    decoded = list(video.decode_frames(info, depth=16))
+    assert len(decoded) == len(pngs)
+    for image, png in zip(decoded, pngs):
+        assert image.dtype == png.dtype == np.uint16
+        np.testing.assert_array_equal(image[:, :, ::-1], png)
 
 
 def test_decoded_frames_are_the_pngs_pixel_for_pixel(tmp_path):
