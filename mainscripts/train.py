@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import logging
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -94,6 +95,7 @@ def _train(
     """Everything after the questions."""
     from core.system import lower_priority
     from mainscripts.training_console import Console
+    from mainscripts.training_leavings import nothing_left_of_a_failed_start
     from mainscripts.training_loop import FAILED
     from mainscripts.training_memory import is_out_of_memory, no_room
     from mainscripts.training_saves import Plan
@@ -116,9 +118,11 @@ def _train(
         choose_history=choose_history,
     )
     maker = _Maker(args, chosen, store, where, console)
+    leaves_nothing = is_chief and chosen.is_new
     try:
-        trainer = _make_trainer(maker, facesets, plan, programs)
-        code = trainer.run()
+        with nothing_left_of_a_failed_start(store, plan.prefix) if leaves_nothing else nullcontext():
+            trainer = _make_trainer(maker, facesets, plan, programs)
+            code = trainer.run()
     except Exception as err:
         if not is_out_of_memory(err):
             raise

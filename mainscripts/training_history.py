@@ -26,6 +26,11 @@ MAX_PENDING = 100_000  # rows kept for a disk that is full
 DAY = 24 * 3600.0
 
 
+def history_path(prefix: Path) -> Path:
+    """`<model>_history.csv`."""
+    return prefix.with_name(f"{prefix.name}_history.csv")
+
+
 def header_for(sides: Sequence[str]) -> bytes:
     """The first line of the file of a training of these sides."""
     return (",".join([*COLUMNS, *(f"{side}_loss" for side in sides)]) + "\n").encode()

@@ -8,12 +8,16 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+import main
+import models
 import samplelib
 from core.errors import CheckpointError, SampleError, SwapError
 from core.interact.screen import KeyEvent
+from mainscripts import train as command
 from mainscripts.training_guard import FROM, CollapseGuard
 from mainscripts.training_loop import CAUTION
 from mainscripts.training_memory import fitting_batch, halved_batch, is_out_of_memory, memory_lines, no_room
+from mainscripts.training_summary import summary_path
 from models import CheckpointStore, options_class
 from models.base import ModelOptions
 from tests.tiny_training import FakeScreen, TinyModel, csv_rows, saved_iteration
@@ -300,3 +304,25 @@ def test_limits_on_the_process_and_its_container_count_as_memory(tmp_path, monke
     assert system.available_memory() == 2500000 < before
     (tmp_path / "memory.max").write_text("max")
     assert system.available_memory() > 2500000
+
+
+def test_a_start_that_fails_leaves_nothing_behind_and_its_name_free(
+    drawn_faces, tmp_path, monkeypatch, capsys
+):
+    """The whole command, with a preview history; what an earlier model of that name left stays."""
+    model = TinyModel(ModelOptions(write_preview_history=True, batch_size=1))
+    model.faults = {1: no_memory}
+    model.distribution = SimpleNamespace(workers=1, halved=lambda size: 0)
+    monkeypatch.setitem(models.MODEL_KINDS, "Tiny", ("models.base", "ModelOptions", "", ""))
+    monkeypatch.setattr(command._Maker, "make", lambda maker, options: model)
+    monkeypatch.setattr(command, "_smaller_batch", lambda model: 1)
+    monkeypatch.setattr(command, "_summarise", lambda *args: summary_path(args[2]).touch())
+    old = tmp_path / "tiny_Tiny_notes.txt"
+    old.write_bytes(b"old")
+    (tmp_path / "tiny_Tiny_history").mkdir()
+    (tmp_path / "tiny_Tiny_history" / "1.jpg").write_bytes(b"old")
+    words = ["train", "--training-data-src-dir", str(drawn_faces["src"]), "--training-data-dst-dir"]
+    words += [str(drawn_faces["dst"]), "--model-dir", str(tmp_path), "--model", "Tiny", "--no-prompt"]
+    assert main.main([*words, "--screen", "none", "--force-model-name", "tiny"]) == 1
+    assert "even with batch_size 1" in capsys.readouterr().err
+    assert {path.name for path in tmp_path.iterdir()} == {old.name, "tiny_Tiny_history_old"}
