@@ -15,7 +15,7 @@ from core.interact.screen import ClosedEvent, KeyEvent, Screen
 from mainscripts.training_batches import Batches
 from mainscripts.training_console import Console, StopSignals, TerminalKeys
 from mainscripts.training_guard import CollapseGuard
-from mainscripts.training_history import Averages, HistoryFile, Row
+from mainscripts.training_history import Averages, HistoryFile, Row, history_path
 from mainscripts.training_memory import halved_batch, is_out_of_memory, nothing_left
 from mainscripts.training_preview import PreviewWriter
 from mainscripts.training_programs import Programs
@@ -79,8 +79,7 @@ class Trainer:
         self._is_sound = True  # nothing speaks against saving
 
     def _open_history(self) -> HistoryFile:
-        path = self.plan.prefix.with_name(f"{self.plan.prefix.name}_history.csv")
-        return HistoryFile(path, self.model.iteration, self.model.sides)
+        return HistoryFile(history_path(self.plan.prefix), self.model.iteration, self.model.sides)
 
     def _open_preview(self) -> PreviewWriter:
         return PreviewWriter(self.model, self.plan.prefix, self.screen, self.console.say)
@@ -357,31 +356,41 @@ class Trainer:
         return FAILED if failed else INTERRUPTED if interrupted else DONE
 
     def _end_at_target(self) -> int:
-        done = self.saver.saved_at == self.model.iteration or self._save_last()
+        looks_on = self.plan.view_result and not self.screen.closed
+        done = self.saver.saved_at == self.model.iteration or self._save_last(told=looks_on)
         self._show_preview()
         self.console.say(f"Reached the target iteration {self.plan.target}.")
-        if self.plan.view_result and not self.screen.closed:
+        if looks_on:
             self.console.say("Press Enter, here or in the preview, to end.")
             self._look_on()
             done = done or self.saver.saved_at == self.model.iteration  # by a key, with room made meanwhile
+            if not done:
+                self._say_what_is_lost()
         return DONE if done else FAILED
 
-    def _save_last(self) -> bool:
-        """The save at the end; a collapse found only now leaves the last good one in place."""
+    def _save_last(self, told: bool = False) -> bool:
+        """The save at the end; a collapse found only now leaves the last good one in place.
+
+        Args:
+            told: Say why it failed; else the command ends with that, see `failure`.
+        """
         if self.saver.saved_at == self.model.iteration and self.store.exists():
             self.console.say(f"The model is saved, at iteration {self.saver.saved_at}.")
             return True
         try:
-            saved = self.saver.save(self.model, {"rollbacks": self.attempt}, self._row)
+            saved = self.saver.save(self.model, {"rollbacks": self.attempt}, self._row, told)
         except NotFinite as err:
             kept = f"The save at {self.saver.saved_at} is kept." if self.store.exists() else ""
             self.console.say(f"Not saved: the weights are not numbers ({err}). {kept}".rstrip())
             return self.store.exists()
-        if not saved:
-            self.console.say(f"What was learnt since iteration {self.saver.saved_at} is lost.")
-        elif not self._at_target():
+        if not saved and not told:
+            self._say_what_is_lost()
+        elif saved and not self._at_target():
             self._show_preview()
         return saved
+
+    def _say_what_is_lost(self) -> None:
+        self.console.say(f"What was learnt since iteration {self.saver.saved_at} is lost.")
 
     def _look_on(self) -> None:
         """After the target: answer the preview's keys until Enter."""
@@ -389,7 +398,7 @@ class Trainer:
         actions: dict[str, Callable[[], object]] = {
             "space": self.preview.next_picture,
             "l": self.preview.next_range,
-            "s": self._save_last,
+            "s": lambda: self._save_last(told=True),
             "b": self._copy_to_backup,
         }
         while not (self.screen.closed or self.signals.requested or self.keys.lines()):

@@ -67,8 +67,11 @@ class Saver:
         """Whether it is time; always after the first iteration of all, as in DFL."""
         return (iteration == 1 and self.saved_at == 0) or time.monotonic() >= self._next
 
-    def save(self, model: Model, extra: Mapping[str, Any], row: Row | None) -> bool:
+    def save(self, model: Model, extra: Mapping[str, Any], row: Row | None, told: bool = True) -> bool:
         """Save, and print the mean losses since the last save; False, with a word, if it failed.
+
+        Args:
+            told: Say why it failed; else the caller does, from `failure`.
 
         Raises:
             NotFinite: The model has gone wrong; nothing was written.
@@ -82,7 +85,8 @@ class Saver:
         except CheckpointError as err:
             self.failure = err
             self._next = time.monotonic() + min(RETRY_SECONDS, self._plan.save_seconds)
-            self._say(f"/!\\ {err}.")
+            if told:
+                self._say(f"/!\\ {err}.")
             return False
         finally:
             self._signals.saving = False

@@ -122,7 +122,7 @@ class Follower(TeamTrainer):
     def save(self) -> bool:
         return True
 
-    def _save_last(self) -> bool:
+    def _save_last(self, told: bool = False) -> bool:
         return True
 
     def _rescue(self) -> None:
