@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -105,7 +106,7 @@ def adopted(saved: Mapping[str, Any], specs: Mapping[str, Spec]) -> tuple[dict[s
         if spec is not None:
             value = _retyped(value, spec.kind)
         movable = spec is not None and spec.ask != FIRST_RUN and not spec.fixed
-        if movable and type(value) in (int, float):
+        if movable and type(value) in (int, float) and abs(value) != math.inf:
             inside = spec.clip(value)
             if inside != value:
                 notes.append(f"option {name}: {value} of DeepFaceLab is taken as {inside}")

@@ -252,7 +252,8 @@ def test_numbers_of_another_type_are_taken_for_what_they_say():
     options, _ = SaehdOptions.from_json(adopted(saved, SaehdOptions.specs())[0])
     assert (options.clipgrad, options.random_warp, options.gan_power) == (True, False, 0.0)
     assert (options.ae_dims, options.batch_size) == (64, 6) and type(options.batch_size) is int
-    for wrong in ({"clipgrad": 2}, {"ae_dims": 64.5}, {"resolution": float("nan")}):
+    nan, inf = float("nan"), float("inf")
+    for wrong in ({"clipgrad": 2}, {"ae_dims": 64.5}, {"resolution": nan}, {"target_iter": inf}):
         with pytest.raises(UsageError, match=next(iter(wrong))):
             SaehdOptions.from_json(adopted(wrong, SaehdOptions.specs())[0])
 
