@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from core.errors import SwapError
+from core.errors import FileFormatError, SwapError, UsageError
 from core.interact.prompts import Prompter, get_prompter
 from mainscripts.extract_options import (
     COMPARED,
@@ -41,7 +41,7 @@ def run(args: argparse.Namespace) -> int:
     output = _output_folder(args)
     record = read_record(output, source)
     prompter = get_prompter(args)
-    options, anew = _ask(prompter, given, record, source)
+    options, anew = _ask(prompter, given, record, source, output)
     done = {} if anew else _still_there(record.done, source)
     report = Report(skipped=source.skipped, faces={name: len(faces) for name, faces in done.items()})
     if not _has_work(options, done, record, source):
@@ -91,12 +91,12 @@ def _output_folder(args: argparse.Namespace) -> Path:
 
 
 def _ask(
-    prompter: Prompter, given: dict[str, Any], record: Record, source: Source
+    prompter: Prompter, given: dict[str, Any], record: Record, source: Source, output: Path
 ) -> tuple[ExtractOptions, bool]:
     """The options, and whether frames that were done are to be done again."""
     known = len(_still_there(record.done, source))
     total = source.total() if record.end is None else record.end
-    earlier, _ = ExtractOptions.from_json({k: v for k, v in record.settings.items() if k in COMPARED})
+    earlier = _earlier_options(record, output)
     going_on = given | _networks_of_before(given, record, earlier)
     anew = False
     if known and not given.get("manual_output_debug_fix"):
@@ -114,6 +114,22 @@ def _ask(
             return earlier, False  # nothing to do, so nothing to ask
     defaults = earlier if record.settings else ExtractOptions()
     return ask_options(prompter, defaults, given if anew else going_on), anew
+
+
+def _earlier_options(record: Record, output: Path) -> ExtractOptions:
+    """The options that the faces in `output` were made with.
+
+    Raises:
+        FileFormatError: The log tells impossible ones.
+    """
+    from mainscripts.extract_log import LOG_NAME
+
+    try:
+        return ExtractOptions.from_json({k: v for k, v in record.settings.items() if k in COMPARED})[0]
+    except UsageError as err:
+        raise FileFormatError(
+            f"{output / LOG_NAME}: damaged ({err}); delete this file: the faces tell what was done, too"
+        ) from err
 
 
 def _networks_of_before(given: dict[str, Any], record: Record, earlier: ExtractOptions) -> dict[str, Any]:

@@ -93,13 +93,21 @@ def _read_log(path: Path) -> Record:
                 record.replaced.update(record.done)
                 record.done = {}
         elif isinstance(entry.get("frame"), str) and isinstance(entry.get("faces"), list):
-            record.done[entry["frame"]] = [name for name in entry["faces"] if isinstance(name, str)]
+            record.done[entry["frame"]] = [name for name in entry["faces"] if _is_face_file(name)]
             record.replaced.pop(entry["frame"], None)
             record.plans[entry["frame"]] = str(entry.get("plan", ""))
             record.logged = True
         elif isinstance(entry.get("end"), int):
             record.end = entry["end"]
     return record
+
+
+def _is_face_file(name: object) -> bool:
+    """Whether a name in the log is one of a face, perhaps in a person's folder, and leads nowhere else."""
+    if not isinstance(name, str) or "\0" in name:
+        return False
+    path = Path(name)
+    return not path.anchor and not path.drive and ".." not in path.parts and len(path.parts) in (1, 2)
 
 
 def read_entries(path: Path) -> Iterator[dict[str, Any]]:

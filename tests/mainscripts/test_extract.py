@@ -282,6 +282,27 @@ def test_every_kind_of_frame_is_read_and_bad_ones_are_listed(tmp_path, drawn_fra
     assert (folder / "aligned" / "cut_0.jpg").exists()
 
 
+def test_a_damaged_log_deletes_nothing_and_is_named(tmp_path, drawn_frames, capsys):
+    folder, output = tmp_path / "frames", tmp_path / "frames" / "aligned"
+    output.mkdir(parents=True)
+    cv2.imwrite(str(folder / "00001.png"), drawn_frames["00001"])
+    victim = folder / "victim.jpg"
+    victim.write_text("mine", encoding="utf-8")
+    (output / "00001_0.jpg").write_text("old", encoding="utf-8")
+    names = ["00001_0.jpg", "", ".", "..", "../victim.jpg", "a/../../victim.jpg", str(victim), "a\0b", 7]
+    entries = [{"settings": {}}, {"frame": "00001.png", "faces": names}, {"settings": {}, "anew": True}]
+    log = output / LOG_NAME
+    log.write_text("\n".join(map(json.dumps, entries)) + "\n", encoding="utf-8")
+    words = ["extract", "--input-dir", str(folder), "--output-dir", str(output), "--detector", "blazeface"]
+    assert main.main([*words, "--no-prompt"]) == 0
+    assert victim.exists() and facelib.read_metadata(output / "00001_0.jpg")
+
+    entries = [{"settings": {"face_type": "zzz"}}, {"frame": "00001.png", "faces": []}]
+    log.write_text("\n".join(map(json.dumps, entries)) + "\n", encoding="utf-8")
+    assert main.main([*words, "--no-prompt"]) == 1
+    assert f"{log}: damaged" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("case", ["missing", "empty", "file", "unreadable", "same"])
 def test_wrong_folders_give_one_line_and_code_1(tmp_path, case):
     folder = tmp_path / "frames"
