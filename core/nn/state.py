@@ -9,7 +9,7 @@ import numpy as np
 from core.errors import CheckpointError
 
 STEPS = "steps"  # the optimizer's update counter among its slots
-SHOWN = 5  # names per fault
+SHOWN, LONGEST_NAME = 5, 200  # names per fault, characters per name
 
 
 def check_state(found: Mapping[str, np.ndarray], shapes: Mapping[str, tuple[int, ...]], what: str) -> None:
@@ -40,4 +40,10 @@ def check_state(found: Mapping[str, np.ndarray], shapes: Mapping[str, tuple[int,
 
 def _listed(names: list[str]) -> str:
     more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
-    return ", ".join(names[:SHOWN]) + more
+    return ", ".join(map(_on_one_line, names[:SHOWN])) + more
+
+
+def _on_one_line(name: str) -> str:
+    """A name as a message can show it; that of a damaged file may be anything."""
+    short = name if len(name) <= LONGEST_NAME else f"{name[:LONGEST_NAME]}..."
+    return short if short.isprintable() else ascii(short)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from core import safe_pickle
@@ -183,6 +183,7 @@ def write_tiny(folder) -> None:
     edits=st.lists(st.tuples(st.integers(0, 4000), st.integers(0, 255)), min_size=1, max_size=4),
     cut=st.integers(0, 4000) | st.none(),
 )
+@example(suffix="src_dst_opt.npy", edits=[(1061, 10)], cut=None)  # a line's end in the name of a slot
 def test_damage_is_told_and_nothing_else_happens(tmp_path, suffix, edits, cut):
     write_tiny(tmp_path)
     path = tmp_path / f"old_SAEHD_{suffix}"
