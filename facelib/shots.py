@@ -29,6 +29,7 @@ class CutFinder:
     def __init__(self) -> None:
         self._last: np.ndarray | None = None
         self._differences: deque[float] = deque(maxlen=MEMORY)
+        self._jump = 0.0  # the difference that was taken for the last cut
 
     def is_cut(self, signature: np.ndarray | None) -> bool:
         """Whether the shot changed since the last frame; False where either has no signature."""
@@ -38,9 +39,11 @@ class CutFinder:
         difference = float(np.abs(last.astype(np.int16) - signature).mean()) / 255
         before = list(self._differences)
         usual = float(np.median(before)) if before else 0.0
-        recent = max(before[-RECENT:], default=0.0)
+        # right after a cut it alone tells what is usual: a shot that moves fast is not a cut in each frame
+        recent = max(before[-RECENT:], default=self._jump)
         if difference > max(DIFFERENCE, RATIO * usual, RECENT_RATIO * recent):
             self._differences.clear()
+            self._jump = difference
             return True
         self._differences.append(difference)
         return False

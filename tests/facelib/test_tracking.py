@@ -202,6 +202,19 @@ def test_a_cut_is_seen_and_a_moving_camera_is_none():
     assert not finder.is_cut(None)
 
 
+def test_a_sudden_movement_is_one_cut_at_most():
+    """A still picture that begins to move at full speed, as after a cut into a chase."""
+    wall = np.random.default_rng(0).integers(0, 255, (6, 60, 3), np.uint8)
+    wall = cv2.resize(wall, (1200, 90), interpolation=cv2.INTER_CUBIC)
+    finder, cuts = CutFinder(), []
+    for t in range(60):
+        shift = 0 if t < 20 else 15 * (t - 20)
+        picture = wall[:, shift : shift + 160] if t < 50 else 255 - wall[:, :160]
+        cuts.append(finder.is_cut(picture_signature(picture)))
+    assert sum(cuts[:50]) <= 1 and np.argmax(cuts[:50]) == 21
+    assert not any(cuts[51:])
+
+
 def test_the_plan_embeds_newcomers_neighbours_and_all_now_and_then():
     plan, asked = EmbeddingPlan(every=5), []
     for t in range(30):
