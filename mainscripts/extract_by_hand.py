@@ -76,7 +76,7 @@ def _mark(job: Job, names: list[str]) -> None:
                 job.options.manual_window_size,
                 progress.write,
                 face_type=target.face_type,
-                propose=_proposer(),
+                propose=_proposer(job),
             )
             with contextlib.closing(results):
                 for result in results:
@@ -114,10 +114,16 @@ def _landmarker(job: Job) -> Landmarker:
     return create_landmarker(job.choice.landmarker, precision=job.options.precision)
 
 
-def _proposer() -> Callable[[np.ndarray], Sequence[np.ndarray]]:
+def _proposer(job: Job) -> Callable[[np.ndarray], Sequence[np.ndarray]]:
     """The best detector here, for jumping from one proposed face to the next."""
     from facelib.choice import is_here
     from facelib.detectors import create_detector
 
-    detector = create_detector("s3fd" if is_here("s3fd") else "blazeface")
+    if is_here("s3fd"):
+        from core.nn.devices import prepare
+
+        prepare(job.cpu_only, job.devices)
+        detector = create_detector("s3fd", precision=job.options.precision)
+    else:
+        detector = create_detector("blazeface")
     return lambda image: [detection.rect for detection in detector.detect(image)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import cv2
 import numpy as np
@@ -156,6 +157,20 @@ def test_a_video_can_be_marked_too(tmp_path, act):
     ]
     assert main.main(["extract", *map(str, words), "--manual-window-size", "0"]) == 0
     assert [path.name for path in list_images(tmp_path / "aligned")] == ["00001_0.jpg"]
+
+
+def test_proposals_come_from_the_devices_and_the_precision_that_were_asked_for(monkeypatch):
+    from core.nn import devices
+    from facelib import choice, detectors
+    from mainscripts import extract_by_hand
+
+    asked = []
+    monkeypatch.setattr(choice, "is_here", lambda network: True)
+    monkeypatch.setattr(devices, "prepare", lambda *wanted: asked.append(wanted))
+    monkeypatch.setattr(detectors, "create_detector", lambda name, **told: asked.append((name, told)))
+    job = SimpleNamespace(cpu_only=True, devices=None, options=SimpleNamespace(precision="float32"))
+    extract_by_hand._proposer(job)
+    assert asked == [(True, None), ("s3fd", {"precision": "float32"})]
 
 
 def test_no_screen_is_told_before_anything_is_loaded(frames, capsys):
