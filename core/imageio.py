@@ -9,6 +9,7 @@ import numpy as np
 
 from core import storage
 from core.errors import FileFormatError
+from core.paths import refuse_special
 
 JPEG_SUFFIXES = (".jpg", ".jpeg")
 
@@ -31,6 +32,7 @@ def read_deep_image(path: Path) -> np.ndarray:
     """Read an image file with all its bits: as `read_image`, but uint16 and float stay what they are."""
     path = Path(path)
     try:
+        refuse_special(path)
         data = path.read_bytes()  # not cv2.imread: it trips on non-Latin paths under Windows
     except OSError as err:
         raise FileFormatError(f"{path}: cannot be read ({err.strerror})") from err

@@ -3,23 +3,61 @@
 from __future__ import annotations
 
 import os
+import stat
 import tempfile
 from pathlib import Path
 
-from core.errors import SwapError
+from core.errors import FileFormatError, SwapError
 
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".tif", ".tiff"})  # the set that DFL scans
+_SPECIAL = {
+    stat.S_IFIFO: "a pipe",
+    stat.S_IFSOCK: "a socket",
+    stat.S_IFCHR: "a device",
+    stat.S_IFBLK: "a device",
+}
 
 
 def list_images(folder: Path) -> list[Path]:
-    """Images directly inside `folder`, sorted by path; hidden files (our temporary ones) are left out."""
+    """Images directly inside `folder`, sorted by path.
+
+    Hidden files (our temporary ones) are left out, and so are pipes, sockets and devices, which can never be
+    images. Folders and broken links with an image's name are listed: whoever reads them says so.
+    """
     with os.scandir(folder) as entries:
         names = [
             entry.name
             for entry in entries
-            if not entry.name.startswith(".") and os.path.splitext(entry.name)[1].lower() in IMAGE_SUFFIXES
+            if not entry.name.startswith(".")
+            and os.path.splitext(entry.name)[1].lower() in IMAGE_SUFFIXES
+            and not _is_special(entry)
         ]
     return [Path(folder) / name for name in sorted(names)]
+
+
+def _is_special(entry: os.DirEntry[str]) -> bool:
+    try:
+        # the first question is answered by the listing itself, so that plain files cost nothing
+        return not entry.is_file(follow_symlinks=False) and _special_kind(entry) is not None
+    except OSError:
+        return False
+
+
+def _special_kind(path: Path | os.DirEntry[str]) -> str | None:
+    """What this is, or its link leads to, if neither file nor folder: reading it may never end."""
+    return _SPECIAL.get(stat.S_IFMT(path.stat().st_mode))
+
+
+def refuse_special(path: Path) -> None:
+    """Refuse a pipe, socket or device before it is opened: a reader would wait for ever.
+
+    Raises:
+        FileFormatError: It is one.
+        OSError: There is nothing to look at.
+    """
+    kind = _special_kind(path)
+    if kind is not None:
+        raise FileFormatError(f"{path}: cannot be read (this is {kind}, not a file)")
 
 
 def is_file_name(name: object) -> bool:

@@ -20,6 +20,7 @@ import numpy as np
 from core import safe_pickle, storage
 from core.errors import FileFormatError
 from core.imageio import encode_image
+from core.paths import refuse_special
 from facelib.metadata import FaceMetadata, metadata_from_dict
 
 __all__ = [
@@ -258,6 +259,7 @@ def _checked_path(path: Path) -> Path:
 
 def _read_bytes(path: Path, limit: int = -1) -> bytes:
     try:
+        refuse_special(path)
         with path.open("rb") as file:
             return file.read(limit)
     except OSError as err:

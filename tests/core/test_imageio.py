@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import os
+import socket
 import struct
 
 import cv2
@@ -56,6 +58,30 @@ def test_listing_takes_images_of_any_case_in_order(tmp_path):
     for name in ("b.PNG", "a.jpg", "c.txt", ".hidden.png", "d.TIFF"):
         (tmp_path / name).touch()
     assert [p.name for p in paths.list_images(tmp_path)] == ["a.jpg", "b.PNG", "d.TIFF"]
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="pipes in folders are POSIX")
+def test_what_can_never_be_an_image_is_not_waited_for(tmp_path):
+    (tmp_path / "a.jpg").touch()
+    os.mkfifo(tmp_path / "pipe.png")
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(os.path.relpath(tmp_path / "socket.png"))  # its path may have 100 characters only
+    targets = {
+        "device": "/dev/null",
+        "to_pipe": "pipe.png",
+        "file": "a.jpg",
+        "gone": "no.png",
+        "self": "self.png",
+    }
+    for name, target in targets.items():
+        (tmp_path / f"{name}.png").symlink_to(target)
+    (tmp_path / "folder.png").mkdir()
+    listed = [p.name for p in paths.list_images(tmp_path)]
+    assert listed == ["a.jpg", "file.png", "folder.png", "gone.png", "self.png"]
+    kinds = {"device": "a device", "pipe": "a pipe", "to_pipe": "a pipe", "socket": "a socket"}
+    for name, kind in kinds.items():
+        with pytest.raises(FileFormatError, match=rf"{name}\.png: cannot be read \(this is {kind}"):
+            imageio.read_image(tmp_path / f"{name}.png")
 
 
 def test_wildcards_find_the_video_by_its_stem(tmp_path):

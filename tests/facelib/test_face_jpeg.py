@@ -317,3 +317,11 @@ def test_the_canary_works(tmp_path, monkeypatch):
         (tmp_path / "canary").unlink(missing_ok=True)
         pickle.loads(HOSTILE[name])
         assert (tmp_path / "canary").exists(), name
+
+
+@pytest.mark.skipif(os.name != "posix", reason="devices in folders are POSIX")
+def test_what_is_no_file_is_not_read(tmp_path):
+    (tmp_path / "a.jpg").symlink_to("/dev/null")
+    for read in (read_face, read_header, read_metadata):
+        with pytest.raises(FileFormatError, match=r"a\.jpg: cannot be read \(this is a device"):
+            read(tmp_path / "a.jpg")
