@@ -83,13 +83,14 @@ def require_file(path: Path, what: str) -> Path:
     """`path` if it is a file; `what` names its role in the message.
 
     Raises:
-        SwapError: It is missing or is a folder.
+        SwapError: It is missing, or no file: a folder, a device or the like.
     """
     path = Path(path).expanduser()
     if not path.exists():
         raise SwapError(f"{path}: {what} does not exist; check the path")
     if not path.is_file():
-        raise SwapError(f"{path}: {what} must be a file, this is a folder; choose another path")
+        kind = _special_kind(path) or "a folder"
+        raise SwapError(f"{path}: {what} must be a file, this is {kind}; choose another path")
     return path
 
 

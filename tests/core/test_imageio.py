@@ -97,5 +97,15 @@ def test_missing_folders_and_files_are_named(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(SwapError, match="this is a file"):
         paths.require_folder(tmp_path / "file", "the folder of frames")
+    with pytest.raises(SwapError, match="the video must be a file, this is a folder"):
+        paths.require_file(tmp_path, "the video")
     with pytest.raises(SwapError, match="cannot be written"):
         paths.require_writable_folder(tmp_path / "file" / "sub", "the model folder")
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="devices and pipes in folders are POSIX")
+def test_what_is_neither_file_nor_folder_is_called_what_it_is(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    for path, kind in {"/dev/null": "a device", tmp_path / "pipe": "a pipe"}.items():
+        with pytest.raises(SwapError, match=f"must be a file, this is {kind};"):
+            paths.require_file(path, "the weight file")
