@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import logging
-from contextlib import nullcontext
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -57,7 +57,8 @@ def run(args: argparse.Namespace) -> int:
     name = choice.choose_model(quiet, model_dir, args.model, args.force_model_name)
     is_new = not model_exists(model_dir, name, args.model)
     pairs = [*args.option, *(persons_option(folders) if is_new else ())]
-    chosen = choice.choose_options(quiet if is_new else prompter, model_dir, args.model, name, pairs)
+    room = choice.gpu_memory(args.cpu_only, args.force_gpu_idxs)
+    chosen = choice.choose_options(quiet if is_new else prompter, model_dir, args.model, name, pairs, room)
     chosen = with_joining(folders, chosen)
     folders = folders_to_read(chosen.options, in_models_order(folders, chosen), args.pretraining_data_dir)
     choose_history = _ask_for_history(quiet, args, chosen)
@@ -118,9 +119,12 @@ def _train(
         choose_history=choose_history,
     )
     maker = _Maker(args, chosen, store, where, console)
-    leaves_nothing = is_chief and chosen.is_new
     try:
-        with nothing_left_of_a_failed_start(store, plan.prefix) if leaves_nothing else nullcontext():
+        with ExitStack() as held:
+            if is_chief:
+                held.enter_context(store.reserved())
+            if is_chief and chosen.is_new:
+                held.enter_context(nothing_left_of_a_failed_start(store, plan.prefix))
             trainer = _make_trainer(maker, facesets, plan, programs)
             code = trainer.run()
     except Exception as err:

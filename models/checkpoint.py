@@ -27,6 +27,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from filelock import FileLock, Timeout
 
 from core.errors import CheckpointError
 from core.storage import sync_directory
@@ -42,6 +43,7 @@ STATE = "state.json"
 WEIGHTS, OPTIMIZER, HISTORY = "weights.safetensors", "optimizer.safetensors", "history.safetensors"
 KEPT = 2  # generations: the newest and the one before
 BACKUPS = 24
+NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)  # what network file systems without them say
 REMEDIES = {
     errno.ENOSPC: "free some space",
     errno.EDQUOT: "free some space",
@@ -86,6 +88,37 @@ class CheckpointStore:
             return []
         found = [path for path in self.folder.iterdir() if GENERATION.match(path.name)]
         return sorted(found, key=lambda path: int(path.name.partition("-")[0]), reverse=True)
+
+    @contextlib.contextmanager
+    def reserved(self) -> Iterator[None]:
+        """Within, no other process can reserve this model; it is free again however this process ends.
+
+        Where the file system knows no locks, nothing is kept apart.
+
+        Raises:
+            CheckpointError: Another process holds it.
+        """
+        path = self.model_dir / f".{self.folder.name}.lock"
+        lock = FileLock(path, timeout=0)
+        with _clear_errors(self.folder):
+            try:
+                lock.acquire()
+            except Timeout:
+                raise CheckpointError(
+                    f"{self.folder}: another program is training this model just now; end that one first, or "
+                    "train a model of another name"
+                ) from None
+            except NotImplementedError:
+                pass
+            except OSError as err:
+                if err.errno not in NO_LOCKS:
+                    raise
+        try:
+            yield
+        finally:
+            with contextlib.suppress(OSError):
+                path.unlink()  # before it is let go: nobody else may have it then
+            lock.release()
 
     def check_writable(self) -> None:
         """Try to write where `save` will.

@@ -56,6 +56,15 @@ def test_missing_and_empty_folders_are_one_clear_line(drawn_faces, tmp_path, cap
         assert str(folder) in line and text in line
 
 
+def test_a_model_that_is_being_trained_is_not_trained_twice(drawn_faces, tmp_path, capsys):
+    folder = tmp_path / "model"
+    folder.mkdir()
+    with CheckpointStore(folder, "new", "Quick96").reserved():
+        assert main.main(train_args(drawn_faces, folder, "--no-prompt")) == 1
+        assert "another program is training this model" in capsys.readouterr().err
+        assert [path.name for path in folder.iterdir()] == [".new_Quick96.lock"]
+
+
 def test_images_without_faces_are_one_clear_line(drawn_faces, tmp_path, capsys):
     (tmp_path / "faces").mkdir()
     (tmp_path / "faces" / "1.jpg").write_bytes(b"this is text")

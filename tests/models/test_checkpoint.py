@@ -223,6 +223,39 @@ def test_killed_at_random_moments_while_saving(tmp_path, root):
         reached = loaded.iteration
 
 
+def test_a_model_is_reserved_by_one_process_until_that_ends(tmp_path, root):
+    code = (
+        "import sys, time\n"
+        "from models.checkpoint import CheckpointStore\n"
+        "with CheckpointStore(sys.argv[1], 'm', 'Quick96').reserved():\n"
+        "    print('held', flush=True)\n"
+        "    time.sleep(60)\n"
+    )
+    store, other = (CheckpointStore(tmp_path, name, "Quick96") for name in ("m", "n"))
+    command = [sys.executable, "-c", code, str(tmp_path)]
+    with subprocess.Popen(command, cwd=root, stdout=subprocess.PIPE, text=True) as holder:
+        assert holder.stdout.readline().strip() == "held"
+        with pytest.raises(CheckpointError, match="another program is training this model"), store.reserved():
+            pass
+        with other.reserved():
+            pass
+        holder.kill()
+    with store.reserved(), pytest.raises(CheckpointError), store.reserved():
+        pass
+    with store.reserved():
+        pass
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_file_system_without_locks_keeps_nobody_out(store, monkeypatch):
+    def refuse(*_, **__):
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    monkeypatch.setattr(checkpoint.FileLock, "acquire", refuse)
+    with store.reserved():
+        pass
+
+
 def test_backups_rotate_and_can_be_put_back(store, tmp_path):
     picture = tmp_path / "preview.jpg"
     picture.write_bytes(b"jpg")
