@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import shutil
 import subprocess
 from dataclasses import dataclass
@@ -126,11 +127,14 @@ def _delete(prompter: Prompter, model_dir: Path, kind: str, saved: list[str]) ->
         print(f"{name} is deleted.")
 
 
-def choose_options(prompter: Prompter, model_dir: Path, kind: str, name: str, pairs: list[str]) -> Choice:
+def choose_options(
+    prompter: Prompter, model_dir: Path, kind: str, name: str, pairs: list[str], gpu_memory: int = 0
+) -> Choice:
     """Ask for the options of a model: all at its first run, at later ones only on request.
 
     Args:
         pairs: `KEY=VALUE` from the command line, taken over without a question.
+        gpu_memory: See `ModelOptions.usual`.
 
     Raises:
         UsageError: An unknown option, a value out of range, or another value for what the first run fixed.
@@ -138,7 +142,7 @@ def choose_options(prompter: Prompter, model_dir: Path, kind: str, name: str, pa
     chosen = models.options_class(kind)
     given = chosen.parse_pairs(pairs)
     if not models.model_exists(model_dir, name, kind):
-        defaults, notes = load_default_options(model_dir, kind)
+        defaults, notes = load_default_options(model_dir, kind, gpu_memory)
         if not prompter.interactive:
             print(f"{name} is a new model; every option that is not given takes its default.")
         options = defaults.ask(prompter, first_run=True, given=given)
@@ -203,6 +207,18 @@ def parse_indices(text: str) -> list[int]:
     if not all(part.isdigit() for part in parts):
         raise UsageError(f"--force-gpu-idxs {text!r}: give the numbers of GPUs, such as 0 or 0,1")
     return [int(part) for part in dict.fromkeys(parts)]
+
+
+def gpu_memory(cpu_only: bool, forced: str | None) -> int:
+    """Bytes of the smallest of the GPUs `forced`, or of the first one; 0 where none is to be used.
+
+    Raises:
+        UsageError: `forced` is not a list of numbers.
+    """
+    wanted = [0] if forced is None else parse_indices(forced)
+    sizes = [] if cpu_only else [re.search(r"(\d+) MiB", gpu) for gpu in list_gpus()]
+    found = [sizes[number] for number in wanted if number < len(sizes)]
+    return min((int(size[1]) << 20 if size else 0 for size in found), default=0)
 
 
 def list_gpus() -> list[str]:

@@ -15,22 +15,29 @@ if TYPE_CHECKING:
     from models.base import ModelOptions
 
 
-def load_default_options(model_dir: Path, kind: str) -> tuple[ModelOptions, tuple[str, ...]]:
+def load_default_options(
+    model_dir: Path, kind: str, gpu_memory: int = 0
+) -> tuple[ModelOptions, tuple[str, ...]]:
     """Our last answers, else DFL's (`<kind>_default_options.dat`), else the defaults of the program.
+
+    Args:
+        model_dir: Where both are.
+        kind: Of the model.
+        gpu_memory: See `ModelOptions.usual`.
 
     Returns:
         The options, and a word on a file of ours that could not be used.
     """
     path = _path(model_dir, kind)
     if not path.is_file():
-        return _dfl_defaults(model_dir, kind), ()
+        return _dfl_defaults(model_dir, kind, gpu_memory), ()
     try:
         record: Any = read_json(path)
         if not isinstance(record, dict):
             raise UsageError("it holds no table of options")
         return models.options_class(kind).from_json(_inheritable(kind, record))[0], ()
     except (SwapError, OSError) as err:
-        return models.options_class(kind)(), (f"{path}: not used as defaults: {err}",)
+        return models.options_class(kind).usual(gpu_memory), (f"{path}: not used as defaults: {err}",)
 
 
 def save_default_options(model_dir: Path, kind: str, options: ModelOptions) -> None:
@@ -38,19 +45,19 @@ def save_default_options(model_dir: Path, kind: str, options: ModelOptions) -> N
     write_json(_path(model_dir, kind), options.inherited())
 
 
-def _dfl_defaults(model_dir: Path, kind: str) -> ModelOptions:
+def _dfl_defaults(model_dir: Path, kind: str, gpu_memory: int) -> ModelOptions:
     """What DFL kept of its last new model; as in DFL, what cannot be read is passed over without a word."""
-    chosen = models.options_class(kind)
+    usual = models.options_class(kind).usual(gpu_memory)
     with contextlib.suppress(SwapError, OSError):
         path = model_dir / f"{kind}_default_options.dat"
         record = safe_pickle.loads(path.read_bytes(), str(path))
         if isinstance(record, dict):
-            specs, usable = chosen.specs(), {}
+            specs, usable = usual.specs(), {}
             for name, value in _inheritable(kind, record).items():
                 with contextlib.suppress(ValueError):
                     usable[name] = specs[name].check(value)
-            return chosen(**usable)
-    return chosen()
+            return usual.changed(**usable)
+    return usual
 
 
 def _inheritable(kind: str, record: dict[str, Any]) -> dict[str, Any]:

@@ -55,6 +55,15 @@ class ModelOptions(OptionSet):
     )
     seed: int = opt(0, "Start of every random number of a training.", low=0, high=2**31 - 1, ask=NEVER)
 
+    @classmethod
+    def usual(cls, gpu_memory: int = 0) -> ModelOptions:
+        """The defaults of a new model.
+
+        Args:
+            gpu_memory: Bytes of the smallest GPU that is to train it; 0 where there is none.
+        """
+        return cls()
+
 
 class LossHistory:
     """Losses of all iterations, (N, K) float32 for K persons, in an array that grows by doubling."""

@@ -18,6 +18,7 @@ from models.face_options import (
 )
 
 FOR_TWO = ("gan_power", "true_face_power", "face_style_power", "bg_style_power")
+ROOMY_GPU, BATCH_ON_GPU = 4 * 10**9, 8  # bytes; and the batch size proposed from there on
 TWO_ONLY = Condition("empty", lambda persons: not persons)
 DF = Condition("of the df family", lambda archi: archi.startswith("df"))
 
@@ -266,6 +267,11 @@ class SaehdOptions(FaceOptions):
         ask=NEVER,
         fixed=True,
     )
+
+    @classmethod
+    def usual(cls, gpu_memory: int = 0) -> SaehdOptions:
+        """See `ModelOptions.usual`: DFL's batch size depends on the GPU."""
+        return cls(batch_size=BATCH_ON_GPU) if gpu_memory >= ROOMY_GPU else cls()
 
     @property
     def family(self) -> str:

@@ -326,6 +326,23 @@ def test_wrong_gpu_lists_are_refused(text):
         choice.choose_devices(Prompter(False), False, text)
 
 
+def test_a_new_saehd_proposes_as_many_faces_as_dfl_for_the_smallest_gpu(tmp_path, monkeypatch):
+    gpus = ["RTX one, 24564 MiB", "GTX two, 4096 MiB", "GT three, 2048 MiB", "four, [N/A]"]
+    monkeypatch.setattr(choice, "list_gpus", lambda: gpus)
+    sizes = [choice.gpu_memory(False, text) >> 20 for text in (None, "0", "0,1", "1,2", "3", "9")]
+    assert sizes == [24564, 24564, 4096, 2048, 0, 0] and choice.gpu_memory(True, "0") == 0
+    with pytest.raises(UsageError, match="force-gpu-idxs"):
+        choice.gpu_memory(False, "one")
+
+    def proposed(kind, megabytes):
+        return choice.choose_options(Prompter(False), tmp_path, kind, "new", [], megabytes << 20).options
+
+    assert [proposed("SAEHD", size).batch_size for size in (0, 2048, 4096, 24564)] == [4, 4, 8, 8]
+    assert proposed("Quick96", 24564).batch_size == 4
+    (tmp_path / "SAEHD_default_options.json").write_text('{"batch_size": 5}')
+    assert proposed("SAEHD", 24564).batch_size == 5  # the last answer
+
+
 def test_gpus_are_offered_where_there_are_any(monkeypatch):
     monkeypatch.setattr(choice, "list_gpus", lambda: ["RTX one", "RTX two"])
     assert choice.choose_devices(Answers("7", "x", "0,1"), False, None) == (False, [0, 1])
