@@ -264,8 +264,8 @@ def _require_comb(kind: str) -> None:
 
 
 def persons_option(folders: Mapping[str, Path]) -> list[str]:
-    """What makes a new model a comb of these persons; nothing for `src` and `dst`."""
-    return [] if tuple(folders) == SIDES else [f"persons={','.join(folders)}"]
+    """What makes a new model a comb of these persons; nothing for `src` and `dst`, in either order."""
+    return [] if set(folders) == set(SIDES) else [f"persons={','.join(folders)}"]
 
 
 def with_joining(folders: Mapping[str, Path], chosen: Choice) -> Choice:
