@@ -12,7 +12,7 @@ from typing import TypeVar
 import cv2
 import numpy as np
 
-from core.errors import SampleError
+from core.errors import AlignmentError, SampleError
 from core.imageio import write_image
 from core.parallel import stay_ahead
 from core.parallel import threads as workers
@@ -54,6 +54,8 @@ def write_faces(
 ) -> tuple[str, ...]:
     """Write the faces of one frame, `<stem>_<k>.jpg`, and its debug picture, `<stem>.jpg`.
 
+    A face whose landmarks determine no alignment is left out and the others take the numbers, as in DFL.
+
     Args:
         name: Of the frame, for the metadata.
         image: (H, W, 3) uint8 BGR.
@@ -65,13 +67,19 @@ def write_faces(
         The names of the files, below `target.output`.
 
     Raises:
-        AlignmentError: The landmarks of a face coincide.
+        AlignmentError: None of the faces can be written, and the landmarks of one coincide.
     """
-    kept = [
-        (*aligned, folders[number] if folders else "")
-        for number, face in enumerate(faces)
-        if (aligned := _aligned(image, face, target, name)) is not None
-    ]
+    kept, unaligned = [], None
+    for number, face in enumerate(faces):
+        try:
+            aligned = _aligned(image, face, target, name)
+        except AlignmentError as err:
+            unaligned = err
+            continue
+        if aligned is not None:
+            kept.append((*aligned, folders[number] if folders else ""))
+    if unaligned is not None and not kept:
+        raise unaligned
     stem, names = Path(name).stem, []
     for number, (crop, metadata, folder) in enumerate(kept):
         names.append(f"{folder}/{stem}_{number}.jpg" if folder else f"{stem}_{number}.jpg")

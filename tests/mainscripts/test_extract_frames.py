@@ -9,7 +9,8 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from core.errors import FileFormatError, SampleError
+from core.errors import AlignmentError, FileFormatError, SampleError
+from facelib import read_metadata
 from facelib.detected import DetectedFace
 from mainscripts import extract_frames
 from mainscripts.extract_frames import GROUP, Target, look_at_frames, write_faces
@@ -143,3 +144,26 @@ def test_faces_far_larger_than_their_box_are_left_out(tmp_path, monkeypatch):
     ):
         target = Target(tmp_path, None, face_type, 256, 90, check)
         assert len(write_faces("a.png", image, [good, wrong], target)) == count
+
+
+def test_a_face_that_cannot_be_aligned_does_not_cost_the_others(tmp_path):
+    """DFL, too, loses that face only, and its number goes to the next."""
+    from facelib.landmarks import MEAN_HEAD_3D
+
+    faces = [
+        DetectedFace((left, 0, left + 9, 9), (MEAN_HEAD_3D[:, :2] + 200).astype(np.float32), 1.0)
+        for left in (10, 20, 30)
+    ]
+    heap = DetectedFace((0, 0, 9, 9), np.full((68, 2), 7, np.float32), 1.0)
+    image = np.zeros((400, 400, 3), np.uint8)
+    (tmp_path / "debug").mkdir()
+    for folder in ("p", "q", "r"):
+        (tmp_path / folder).mkdir()
+    target = Target(tmp_path, tmp_path / "debug", "whole_face", 64, 90)
+    names = write_faces("a.png", image, [faces[0], heap, *faces[1:]], target, ["p", "q", "q", "r"])
+    assert names == ("p/a_0.jpg", "q/a_1.jpg", "r/a_2.jpg")
+    assert [read_metadata(tmp_path / name).source_rect[0] for name in names] == [10, 20, 30]
+    assert (tmp_path / "debug" / "a.jpg").exists()
+    with pytest.raises(AlignmentError, match="landmarks lie at"):
+        write_faces("b.png", image, [heap, heap], target)
+    assert not list(tmp_path.rglob("b*.jpg"))
