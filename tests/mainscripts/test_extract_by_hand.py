@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from pathlib import Path
 from types import SimpleNamespace
@@ -15,6 +16,7 @@ import main
 from core.interact.screen import ClosedEvent, KeyEvent, MouseEvent
 from core.paths import list_images
 from mainscripts import extract_manual
+from mainscripts.extract_log import LOG_NAME
 from tests.video_clips import make_clip
 
 SIZE = 240
@@ -136,6 +138,64 @@ def test_frames_whose_debug_pictures_were_deleted_are_marked_again(frames, act):
     assert rect_of(frames, "00002_0.jpg") == (130, 120) and rect_of(frames, "00003_0.jpg") == (100, 110)
     assert (frames.parent / "aligned" / "00001_0.jpg").stat().st_mtime_ns == first
     assert "00002.jpg" in names(frames, "aligned_debug")
+
+
+def in_folders(frames: Path) -> list[str]:
+    output = frames.parent / "aligned"
+    return sorted(path.relative_to(output).as_posix() for path in output.rglob("[!.]*.jpg"))
+
+
+def deal_out(frames: Path, *faces: str) -> None:
+    """Make these of the first frame's face, as `--split-people` deals them out; its debug picture goes."""
+    output = frames.parent / "aligned"
+    jpeg = (output / "00001_0.jpg").read_bytes()
+    (output / "00001_0.jpg").unlink()
+    for face in faces:
+        (output / face).parent.mkdir(exist_ok=True)
+        (output / face).write_bytes(jpeg)
+    with (output / LOG_NAME).open("a") as log:
+        log.write(json.dumps({"frame": "00001.png", "faces": faces, "plan": "0123"}) + "\n")
+    (frames.parent / "aligned_debug" / "00001.jpg").unlink()
+
+
+@pytest.mark.parametrize("sorted_out", [False, True])
+def test_a_face_marked_again_stays_with_its_person(frames, act, sorted_out, capsys):
+    act(at(100, 110), ENTER, SPACE, SPACE)
+    assert extract(frames, "--detector", "manual", "--output-debug") == 0
+    if sorted_out:  # the other person's folder was deleted
+        deal_out(frames, "person_02/00001_0.jpg", "person_01/00001_1.jpg")
+        (frames.parent / "aligned" / "person_02" / "00001_0.jpg").unlink()
+        (frames.parent / "aligned" / "person_02").rmdir()
+    else:
+        deal_out(frames, "person_01/00001_0.jpg")
+    (frames.parent / "aligned_debug" / "00002.jpg").unlink()
+    back = KeyEvent(",")
+    act(at(90, 90), ENTER, back, SPACE, back, at(130, 120), ENTER, QUIT)  # second thoughts, too
+    assert extract(frames, "--manual-output-debug-fix") == 0
+    assert in_folders(frames) == ["person_01/00001_0.jpg"]
+    assert rect_of(frames, "person_01/00001_0.jpg") == (130, 120)
+    assert "person's folder" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("second", [(), (KeyEvent(","), SPACE)])
+def test_a_face_that_may_be_of_several_people_costs_none_of_theirs(frames, act, second, capsys):
+    act(at(100, 110), ENTER, SPACE, SPACE)
+    assert extract(frames, "--detector", "manual", "--output-debug") == 0
+    theirs = ["person_01/00001_0.jpg", "person_02/00001_1.jpg"]
+    deal_out(frames, *theirs)
+    (frames.parent / "aligned_debug" / "00002.jpg").unlink()
+    act(at(130, 120), ENTER, *second, QUIT)
+    assert extract(frames, "--manual-output-debug-fix") == 0
+    assert in_folders(frames) == (theirs if second else ["00001_0.jpg", *theirs])
+    told = capsys.readouterr().out
+    assert f"it is {frames.parent / 'aligned' / '00001_0.jpg'}, move it" in told
+    assert "its faces in person_01, person_02 stay" in told
+
+    # and once more: what was marked before is replaced, theirs are not
+    (frames.parent / "aligned_debug" / "00001.jpg").unlink()
+    act(at(110, 100), ENTER, QUIT)
+    assert extract(frames, "--manual-output-debug-fix") == 0
+    assert in_folders(frames) == ["00001_0.jpg", *theirs] and rect_of(frames, "00001_0.jpg") == (110, 100)
 
 
 def test_debug_fix_needs_debug_pictures(frames, capsys):
