@@ -134,14 +134,16 @@ class TerminalKeys:
 class StopSignals:
     """While active, Ctrl-C, SIGTERM and a closed terminal only set `requested`: the step and the save finish.
 
-    `saving` is set by the trainer; during it no number of Ctrl-C interrupts.
+    The trainer sets `saving`, during which no number of Ctrl-C interrupts, and `awaited` while it only waits
+    for one.
     """
 
     NAMES = ("SIGINT", "SIGTERM", "SIGHUP", "SIGBREAK")
 
     def __init__(self) -> None:
-        self.requested = ""  # name of the signal
-        self.saving = False
+        self.requested = ""  # name of the first signal
+        self.received = 0  # signals
+        self.saving = self.awaited = False
         self._count = 0
         self._previous: dict[int, object] = {}
 
@@ -162,12 +164,13 @@ class StopSignals:
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
         self.requested = self.requested or signal.Signals(number).name
+        self.received += 1
         self._count += number == signal.SIGINT
         # not print: a signal may arrive in the middle of another print
         with contextlib.suppress(OSError):
             if self.saving:
                 os.write(2, b"\nsaving, please wait\n")
-            elif self._count < IMPATIENT:
+            elif self._count < IMPATIENT and not self.awaited:
                 os.write(2, b"\nstopping after this iteration, then saving\n")
         if self._count >= IMPATIENT and not self.saving:
             raise KeyboardInterrupt

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 PREVIEW_SECONDS = 30.0  # at least; more where drawing is slow
 PREVIEW_SHARE = 0.01  # of the time, at most
+POLL_SECONDS = 0.2  # between looks at the keyboard
 MAX_ROLLBACKS = 3  # without a save in between
 CAUTION = 0.7  # factor on the learning rates with each rollback
 CHOOSE = "Choose the faces of the preview history, in the preview; Enter here takes those shown, too."
@@ -379,6 +380,8 @@ class Trainer:
             return True
         try:
             saved = self.saver.save(self.model, {"rollbacks": self.attempt}, self._row, told)
+            while not saved and not told and self._room_was_made():
+                saved = self.saver.save(self.model, {"rollbacks": self.attempt}, self._row, told)
         except NotFinite as err:
             kept = f"The save at {self.saver.saved_at} is kept." if self.store.exists() else ""
             self.console.say(f"Not saved: the weights are not numbers ({err}). {kept}".rstrip())
@@ -388,6 +391,23 @@ class Trainer:
         elif saved and not self._at_target():
             self._show_preview()
         return saved
+
+    def _room_was_made(self) -> bool:
+        """Wait at the terminal until the user says that the last save can succeed now; False gives it up."""
+        attended = self.plan.view_result and not self.console.lost
+        if not attended or self.signals.requested not in ("", "SIGINT"):
+            return False
+        self.console.say(f"/!\\ {self.saver.failure}. Enter tries to save again; Ctrl-C gives it up.")
+        before, self.signals.awaited = self.signals.received, True
+        self.keys.lines()  # typed before
+        try:
+            while self.signals.received == before:
+                if self.keys.lines():
+                    return True
+                time.sleep(POLL_SECONDS)
+        finally:
+            self.signals.awaited = False
+        return False
 
     def _say_what_is_lost(self) -> None:
         self.console.say(f"What was learnt since iteration {self.saver.saved_at} is lost.")

@@ -18,6 +18,7 @@ from core.errors import CheckpointError
 from core.imageio import read_image
 from core.interact.screen import ClosedEvent, KeyEvent
 from core.interact.screen_browser import BrowserScreen
+from mainscripts import training_loop
 from mainscripts.training_loop import CAUTION
 from models import CheckpointStore
 from models.base import ModelOptions
@@ -221,6 +222,38 @@ def test_an_interrupt_with_a_full_disk_exits_1_and_keeps_the_old_model(train, tm
     out = capsys.readouterr().out
     assert "since iteration 1 is lost" in out and "No space left" not in out  # twice is once too often
     assert saved_iteration(tmp_path) == 1
+
+
+@pytest.mark.parametrize("gives_up", [False, True])
+def test_at_a_terminal_the_last_save_waits_for_room(train, tmp_path, monkeypatch, capsys, gives_up):
+    save, asked = CheckpointStore.save, []
+    monkeypatch.setattr(training_loop, "POLL_SECONDS", 0.001)
+
+    def full(self, model, extra_state=None):
+        if model.iteration > 1 and (gives_up or len(asked) < 4):
+            raise CheckpointError("No space left on device")
+        return save(self, model, extra_state)
+
+    def lines():
+        """Enter, each second time it is asked; or the second Ctrl-C."""
+        asked.append(1)
+        if gives_up and len(asked) > 1:  # the first call drops what was typed before
+            os.kill(os.getpid(), signal.SIGINT)
+            return []
+        return [""] * (1 - len(asked) % 2)
+
+    def interrupt(model, losses):
+        monkeypatch.setattr(CheckpointStore, "save", full)
+        trainers[0].keys.lines = lines
+        os.kill(os.getpid(), signal.SIGINT)
+        return losses
+
+    trainers = []
+    trainer = train(faults={4: interrupt}, prepare=trainers.append, view_result=True)
+    out = capsys.readouterr().out
+    assert "Enter tries to save again; Ctrl-C gives it up" in out
+    assert (trainer.code, saved_iteration(tmp_path)) == ((1, 1) if gives_up else (130, 4))
+    assert ("since iteration 1 is lost" in out) == gives_up
 
 
 def test_an_error_in_the_loop_costs_nothing_that_was_learnt(train, tmp_path):
