@@ -86,7 +86,7 @@ def _step_of(model, batch):
     import tensorflow as tf
 
     arrays = {name: tf.constant(batch[name]) for name in model.batch_names()}
-    return arrays, tf.constant([5e-5, 1.0, 0.0]), None, ()
+    return arrays, tf.constant([5e-5, 1.0, 0.0, 0.0]), None, ()
 
 
 @pytest.mark.slow
