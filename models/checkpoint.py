@@ -43,7 +43,7 @@ STATE = "state.json"
 WEIGHTS, OPTIMIZER, HISTORY = "weights.safetensors", "optimizer.safetensors", "history.safetensors"
 KEPT = 2  # generations: the newest and the one before
 BACKUPS = 24
-NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)  # what network file systems without them say
+NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)  # what file systems without locks say
 REMEDIES = {
     errno.ENOSPC: "free some space",
     errno.EDQUOT: "free some space",
@@ -99,7 +99,8 @@ class CheckpointStore:
             CheckpointError: Another process holds it.
         """
         path = self.model_dir / f".{self.folder.name}.lock"
-        lock = FileLock(path, timeout=0)
+        # a soft lock in place of the system's would outlive a killed process
+        lock = FileLock(path, timeout=0, fallback_to_soft=False)
         with _clear_errors(self.folder):
             try:
                 lock.acquire()
@@ -108,8 +109,6 @@ class CheckpointStore:
                     f"{self.folder}: another program is training this model just now; end that one first, or "
                     "train a model of another name"
                 ) from None
-            except NotImplementedError:
-                pass
             except OSError as err:
                 if err.errno not in NO_LOCKS:
                     raise

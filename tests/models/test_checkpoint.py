@@ -247,13 +247,17 @@ def test_a_model_is_reserved_by_one_process_until_that_ends(tmp_path, root):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_file_system_without_locks_keeps_nobody_out(store, monkeypatch):
-    def refuse(*_, **__):
-        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+@pytest.mark.parametrize("code", [errno.ENOLCK, errno.ENOSYS])
+def test_a_file_system_without_locks_keeps_nobody_out(store, monkeypatch, code):
+    fcntl = pytest.importorskip("fcntl", reason="Windows has no flock")
 
-    monkeypatch.setattr(checkpoint.FileLock, "acquire", refuse)
-    with store.reserved():
+    def refuse(*_):
+        raise OSError(code, os.strerror(code))
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    with store.reserved(), store.reserved():
         pass
+    assert not list(store.model_dir.glob(".*.lock"))
 
 
 def test_backups_rotate_and_can_be_put_back(store, tmp_path):
