@@ -80,7 +80,7 @@ def masked_losses(
     wanted, found = target * soft, face * soft
     size = int(target.shape[1] / 11.6)
     return {
-        "dssim": 10.0 * tf.reduce_mean(dssim(wanted, found, size), axis=-1),
+        "dssim": 10.0 * tf.reduce_mean(dssim(wanted, found, (size,)), axis=-1),
         "pixels": 10.0 * squared_error(wanted, found),
         "mask": 10.0 * squared_error(mask, face_mask),
     }

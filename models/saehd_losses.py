@@ -44,7 +44,7 @@ def background_style(swap: tf.Tensor, target: tf.Tensor, soft: tf.Tensor, power:
     """The swap against the destination's target outside of the mask `soft`; one window at all resolutions."""
     outside = 1.0 - tf.stop_gradient(soft)
     wanted, (for_structure, for_pixels) = target * outside, fan_out(swap * outside, 2)
-    likeness = tf.reduce_mean(dssim(wanted, for_structure, window_sizes(target.shape[1])[0]), axis=-1)
+    likeness = tf.reduce_mean(dssim(wanted, for_structure, window_sizes(target.shape[1])[:1]), axis=-1)
     return BACKGROUND_POWER * power * (likeness + squared_error(wanted, for_pixels))
 
 

@@ -8,6 +8,8 @@ uses a tensor that often takes its copies from `fan_out`.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+
 import numpy as np
 import tensorflow as tf
 
@@ -51,11 +53,25 @@ def gaussian_window(size: int, sigma: float) -> np.ndarray:
 
 def filter_separable(x: tf.Tensor, window: np.ndarray, padding: str) -> tf.Tensor:
     """Correlate every channel with the outer product of `window` and itself, in two 1-D passes."""
-    channels, size = x.shape[-1], len(window)
-    column = tf.constant(np.tile(window.reshape(size, 1, 1, 1), (1, 1, channels, 1)))
-    row = tf.constant(np.tile(window.reshape(1, size, 1, 1), (1, 1, channels, 1)))
-    x = tf.nn.depthwise_conv2d(x, column, (1, 1, 1, 1), padding)
-    return tf.nn.depthwise_conv2d(x, row, (1, 1, 1, 1), padding)
+    for taps in _column_and_row(window, x.shape[-1]):
+        x = tf.nn.depthwise_conv2d(x, taps, (1, 1, 1, 1), padding)
+    return x
+
+
+def _filter_back(gradient: tf.Tensor, window: np.ndarray, shape: tf.TensorShape) -> tf.Tensor:
+    """The gradient to (., H, W, C) of `shape` that `filter_separable` without padding turned into less."""
+    column, row = _column_and_row(window, shape[-1])
+    between = (gradient.shape[0], gradient.shape[1], *shape[2:])
+    for taps, size in ((row, between), (column, (gradient.shape[0], *shape[1:]))):
+        gradient = tf.nn.depthwise_conv2d_backprop_input(size, taps, gradient, (1, 1, 1, 1), "VALID")
+    return gradient
+
+
+def _column_and_row(window: np.ndarray, channels: int) -> tuple[tf.Tensor, tf.Tensor]:
+    """`window` as depthwise kernels, (size, 1, C, 1) and (1, size, C, 1)."""
+    size = len(window)
+    column = np.tile(window.reshape(size, 1, 1, 1), (1, 1, channels, 1))
+    return tf.constant(column), tf.constant(column.reshape(1, size, channels, 1))
 
 
 def gaussian_blur(x: tf.Tensor, sigma: float) -> tf.Tensor:
@@ -79,34 +95,86 @@ def _band(side: int, window: np.ndarray) -> tf.Tensor:
     return tf.constant(np.where(inside, window[np.clip(offset, 0, len(window) - 1)], np.float32(0.0)))
 
 
-def dssim(a: tf.Tensor, b: tf.Tensor, size: int, max_val: float = 1.0) -> tf.Tensor:
-    """Structural dissimilarity (1 - SSIM) / 2 per channel, (N, C).
+def dssim(wanted: tf.Tensor, found: tf.Tensor, sizes: Sequence[int], max_val: float = 1.0) -> tf.Tensor:
+    """Structural dissimilarity (1 - SSIM) / 2 per channel, its mean over windows of `sizes`, (N, C).
 
-    Wang et al., "Image quality assessment", IEEE TIP 2004, with k1 = 0.01, k2 = 0.03 and a Gaussian window of
-    sigma 1.5 and any `size`, also an even one; only places where the window fits count. The four means are
-    taken in one pass over stacked channels, each as two one-dimensional filters.
+    Wang et al., "Image quality assessment", IEEE TIP 2004, with k1 = 0.01, k2 = 0.03 and Gaussian windows of
+    sigma 1.5 and any size, also an even one; only places where the window fits count.
+
+    All channels of all samples lie side by side, the four maps whose means are taken one behind the other:
+    then filters use the whole width of a vector, and maps are joined and parted without a copy. With the
+    gradient written out that takes half of the time of TensorFlow's own.
+
+    Args:
+        wanted: (N, H, W, C) with every side known when the graph is built; it gets no gradient.
+        found: Alike.
+    """
+    own = tf.stop_gradient(_side_by_side(wanted))
+
+    @tf.custom_gradient
+    def run(found: tf.Tensor):
+        other = _side_by_side(found)
+        maps = [own, other, own * other, tf.square(own) + tf.square(other)]
+        per_window = [_similarity(tf.concat(maps, axis=0), size, max_val) for size in sizes]
+        similarity = _sum([value for value, _ in per_window]) / len(sizes)
+
+        def gradient(upstream: tf.Tensor) -> tf.Tensor:
+            upstream = tf.reshape(upstream, (1, 1, 1, -1)) * (-0.5 / len(sizes))
+            of_found, of_product, of_squares = tf.split(_sum([back(upstream) for _, back in per_window]), 3)
+            # One sum inside the other, because Grappler turns a sum of three into AddN; see above.
+            return _apart(of_found + own * of_product - -2.0 * other * of_squares, found.shape)
+
+        return tf.reshape((1.0 - similarity) / 2.0, (-1, found.shape[-1])), gradient
+
+    return run(found)
+
+
+def _sum(terms: list[tf.Tensor]) -> tf.Tensor:
+    return sum(terms[1:], start=terms[0])
+
+
+def _side_by_side(x: tf.Tensor) -> tf.Tensor:
+    """(N, H, W, C) as (1, H, W, N C)."""
+    samples, height, width, channels = x.shape
+    return tf.reshape(tf.transpose(x, (1, 2, 0, 3)), (1, height, width, samples * channels))
+
+
+def _apart(x: tf.Tensor, shape: tf.TensorShape) -> tf.Tensor:
+    """The inverse of `_side_by_side`."""
+    samples, height, width, channels = shape
+    return tf.transpose(tf.reshape(x, (height, width, samples, channels)), (2, 0, 1, 3))
+
+
+def _similarity(
+    maps: tf.Tensor, size: int, max_val: float
+) -> tuple[tf.Tensor, Callable[[tf.Tensor], tf.Tensor]]:
+    """SSIM of K planes, their mean over all places, for one window.
+
+    Args:
+        maps: (4, H, W, K): a, b, a b and a^2 + b^2.
+
+    Returns:
+        (K,), and what makes of its gradient, (1, 1, 1, K), that of the last three of `maps`, (3, H, W, K).
     """
     c1, c2 = (0.01 * max_val) ** 2, (0.03 * max_val) ** 2
-    channels = a.shape[-1]
-    means = filter_separable(_products(a, b), gaussian_window(max(1, size), 1.5), "VALID")
-    mean_a, mean_b, mean_ab, mean_squares = tf.split(means, [channels] * 4, axis=-1)
-    product, squares = mean_a * mean_b * 2.0, tf.square(mean_a) + tf.square(mean_b)
-    luminance = (product + c1) / (squares + c1)
-    contrast = (2.0 * mean_ab - product + c2) / (mean_squares - squares + c2)
-    return (1.0 - tf.reduce_mean(luminance * contrast, axis=(1, 2))) / 2.0
+    window = gaussian_window(max(1, size), 1.5)
+    means = filter_separable(maps, window, "VALID")
+    mean_a, mean_b, mean_ab, mean_squares = tf.split(means, 4)
+    product, squares = 2.0 * mean_a * mean_b, tf.square(mean_a) + tf.square(mean_b)
+    under_luminance, under_contrast = 1.0 / (squares + c1), 1.0 / (mean_squares - squares + c2)
+    luminance = (product + c1) * under_luminance
+    contrast = (2.0 * mean_ab - product + c2) * under_contrast
+    similarity = luminance * contrast
 
+    def back(upstream: tf.Tensor) -> tf.Tensor:
+        upstream = upstream / (means.shape[1] * means.shape[2])
+        of_product = 2.0 * luminance * under_contrast * upstream
+        of_mean = 2.0 * contrast * under_luminance * upstream * (mean_a - luminance * mean_b)
+        of_mean -= of_product * (mean_a - contrast * mean_b)
+        of_squares = -similarity * under_contrast * upstream
+        return _filter_back(tf.concat([of_mean, of_product, of_squares], axis=0), window, maps.shape)
 
-@tf.custom_gradient
-def _products(a: tf.Tensor, b: tf.Tensor):
-    """a, b, a b and a^2 + b^2 stacked along the channels, (N, H, W, 4C)."""
-
-    def gradient(upstream: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        of_a, of_b, of_ab, of_squares = tf.split(upstream, 4, axis=-1)
-        twice = -2.0 * of_squares
-        # Subtracted, because Grappler turns a sum of three into AddN; see the module's docstring.
-        return (of_a + b * of_ab) - a * twice, (of_b + a * of_ab) - b * twice
-
-    return tf.concat([a, b, a * b, tf.square(a) + tf.square(b)], axis=-1), gradient
+    return tf.reduce_mean(similarity, axis=(0, 1, 2)), back
 
 
 def squared_error(a: tf.Tensor, b: tf.Tensor) -> tf.Tensor:
