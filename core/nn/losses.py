@@ -53,25 +53,24 @@ def gaussian_window(size: int, sigma: float) -> np.ndarray:
 
 def filter_separable(x: tf.Tensor, window: np.ndarray, padding: str) -> tf.Tensor:
     """Correlate every channel with the outer product of `window` and itself, in two 1-D passes."""
-    for taps in _column_and_row(window, x.shape[-1]):
+    for taps in _column_and_row(window, x):
         x = tf.nn.depthwise_conv2d(x, taps, (1, 1, 1, 1), padding)
     return x
 
 
-def _filter_back(gradient: tf.Tensor, window: np.ndarray, shape: tf.TensorShape) -> tf.Tensor:
-    """The gradient to (., H, W, C) of `shape` that `filter_separable` without padding turned into less."""
-    column, row = _column_and_row(window, shape[-1])
-    between = (gradient.shape[0], gradient.shape[1], *shape[2:])
-    for taps, size in ((row, between), (column, (gradient.shape[0], *shape[1:]))):
+def _filter_back(gradient: tf.Tensor, window: np.ndarray) -> tf.Tensor:
+    """The gradient of what `filter_separable` was given, (N, H, W, C), from that of its unpadded result."""
+    column, row = _column_and_row(window, gradient)
+    for taps, lost in ((row, (0, 0, 1, 0)), (column, (0, 1, 0, 0))):
+        size = tf.shape(gradient) + np.multiply(lost, len(window) - 1)
         gradient = tf.nn.depthwise_conv2d_backprop_input(size, taps, gradient, (1, 1, 1, 1), "VALID")
     return gradient
 
 
-def _column_and_row(window: np.ndarray, channels: int) -> tuple[tf.Tensor, tf.Tensor]:
-    """`window` as depthwise kernels, (size, 1, C, 1) and (1, size, C, 1)."""
-    size = len(window)
-    column = np.tile(window.reshape(size, 1, 1, 1), (1, 1, channels, 1))
-    return tf.constant(column), tf.constant(column.reshape(1, size, channels, 1))
+def _column_and_row(window: np.ndarray, x: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """`window` as depthwise kernels for `x`, (size, 1, C, 1) and (1, size, C, 1)."""
+    channels = [1, 1, tf.shape(x)[-1] if x.shape[-1] is None else x.shape[-1], 1]
+    return tuple(tf.tile(window.reshape(shape), channels) for shape in ((-1, 1, 1, 1), (1, -1, 1, 1)))
 
 
 def gaussian_blur(x: tf.Tensor, sigma: float) -> tf.Tensor:
@@ -106,7 +105,7 @@ def dssim(wanted: tf.Tensor, found: tf.Tensor, sizes: Sequence[int], max_val: fl
     gradient written out that takes half of the time of TensorFlow's own.
 
     Args:
-        wanted: (N, H, W, C) with every side known when the graph is built; it gets no gradient.
+        wanted: (N, H, W, C); it gets no gradient.
         found: Alike.
     """
     own = tf.stop_gradient(_side_by_side(wanted))
@@ -122,7 +121,7 @@ def dssim(wanted: tf.Tensor, found: tf.Tensor, sizes: Sequence[int], max_val: fl
             upstream = tf.reshape(upstream, (1, 1, 1, -1)) * (-0.5 / len(sizes))
             of_found, of_product, of_squares = tf.split(_sum([back(upstream) for _, back in per_window]), 3)
             # One sum inside the other, because Grappler turns a sum of three into AddN; see above.
-            return _apart(of_found + own * of_product - -2.0 * other * of_squares, found.shape)
+            return _apart(of_found + own * of_product - -2.0 * other * of_squares, found.shape[-1])
 
         return tf.reshape((1.0 - similarity) / 2.0, (-1, found.shape[-1])), gradient
 
@@ -136,12 +135,14 @@ def _sum(terms: list[tf.Tensor]) -> tf.Tensor:
 def _side_by_side(x: tf.Tensor) -> tf.Tensor:
     """(N, H, W, C) as (1, H, W, N C)."""
     samples, height, width, channels = x.shape
-    return tf.reshape(tf.transpose(x, (1, 2, 0, 3)), (1, height, width, samples * channels))
+    planes = -1 if samples is None else samples * channels
+    return tf.reshape(tf.transpose(x, (1, 2, 0, 3)), (1, height, width, planes))
 
 
-def _apart(x: tf.Tensor, shape: tf.TensorShape) -> tf.Tensor:
+def _apart(x: tf.Tensor, channels: int) -> tf.Tensor:
     """The inverse of `_side_by_side`."""
-    samples, height, width, channels = shape
+    _, height, width, planes = x.shape
+    samples = -1 if planes is None else planes // channels
     return tf.transpose(tf.reshape(x, (height, width, samples, channels)), (2, 0, 1, 3))
 
 
@@ -172,7 +173,7 @@ def _similarity(
         of_mean = 2.0 * contrast * under_luminance * upstream * (mean_a - luminance * mean_b)
         of_mean -= of_product * (mean_a - contrast * mean_b)
         of_squares = -similarity * under_contrast * upstream
-        return _filter_back(tf.concat([of_mean, of_product, of_squares], axis=0), window, maps.shape)
+        return _filter_back(tf.concat([of_mean, of_product, of_squares], axis=0), window)
 
     return tf.reduce_mean(similarity, axis=(0, 1, 2)), back
 
