@@ -21,7 +21,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from core.errors import SampleError
+from core.errors import AlignmentError, SampleError
 from core.interact.progress import Progress
 from facelib.detected import DetectedFace
 from facelib.embedding import LENGTH, EmbeddingPlan, FaceEmbedder, face_chip
@@ -93,7 +93,7 @@ def scan_frames(
     total = source.total() if scan.end is None else scan.end
 
     def finish(name: str, image: np.ndarray, faces: list[DetectedFace]) -> tuple[Seen, list[np.ndarray]]:
-        chips = [] if embedder is None else [face_chip(image, face.landmarks) for face in faces]
+        faces, chips = (faces, []) if embedder is None else _with_chips(image, faces)
         return Seen(faces, None, picture_signature(image)), chips
 
     with (
@@ -117,6 +117,27 @@ def scan_frames(
             scan.end = max((int(Path(name).stem) for name in {*scan.offsets, *scan.failed}), default=0)
             log.append({"end": scan.end})
     return scan
+
+
+def _with_chips(image: np.ndarray, faces: list[DetectedFace]) -> tuple[list[DetectedFace], list[np.ndarray]]:
+    """Faces with what the embedder is to see of each.
+
+    A face whose landmarks determine no alignment is left out, as it is when faces are written.
+
+    Raises:
+        AlignmentError: That leaves none.
+    """
+    kept, chips, unaligned = [], [], None
+    for face in faces:
+        try:
+            chips.append(face_chip(image, face.landmarks))
+        except AlignmentError as err:
+            unaligned = err
+            continue
+        kept.append(face)
+    if unaligned is not None and not kept:
+        raise unaligned
+    return kept, chips
 
 
 class _Choosing:

@@ -17,12 +17,14 @@ import pytest
 
 import facelib
 import main
+from core.errors import AlignmentError
 from core.paths import list_images
 from facelib import dlib_models
 from facelib.detected import DetectedFace
+from facelib.landmarks import MEAN_HEAD_3D
 from facelib.synthetic import ANNA, BORIS, Motion, build_head, render
 from mainscripts.extract_log import LOG_NAME
-from mainscripts.extract_scan import SCAN_NAME, Seen, decode_entry, encode_entry
+from mainscripts.extract_scan import SCAN_NAME, Seen, _with_chips, decode_entry, encode_entry
 
 ROOT = Path(__file__).resolve().parents[2]
 SIDE = 200
@@ -242,3 +244,14 @@ def test_contradictions_are_refused(two_people, tmp_path, flags, capsys):
     words = ["extract", "--input-dir", two_people, "--output-dir", tmp_path / "o", *flags, "--no-prompt"]
     assert main.main([str(word) for word in words]) == 2
     assert capsys.readouterr().err
+
+
+def test_a_face_that_cannot_be_aligned_does_not_cost_the_others_their_embeddings():
+    face = DetectedFace((10, 0, 19, 9), (MEAN_HEAD_3D[:, :2] + 200).astype(np.float32), 1.0)
+    heap = DetectedFace((0, 0, 9, 9), np.full((68, 2), 7, np.float32), 1.0)
+    image = np.zeros((400, 400, 3), np.uint8)
+    kept, chips = _with_chips(image, [heap, face, heap])
+    assert [kept[0] is face, len(kept), len(chips)] == [True, 1, 1]
+    assert _with_chips(image, []) == ([], [])
+    with pytest.raises(AlignmentError, match="landmarks lie at"):
+        _with_chips(image, [heap])
