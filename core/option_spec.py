@@ -224,6 +224,11 @@ def opt(
     return field(default=None if derive else default, metadata={"option": spec})
 
 
+def as_in(options: type, name: str, **changes: Any) -> Any:
+    """The declaration of an option that the dataclass `options` has, with `changes` (arguments of `opt`)."""
+    return opt(**{**options.__dataclass_fields__[name].metadata["option"], **changes})
+
+
 def _condition(needed: Condition | Sequence[Scalar]) -> Condition:
     return needed if isinstance(needed, Condition) else one_of(*needed)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from core.options import FIRST_RUN, Check, opt
+from core.options import FIRST_RUN, Check, as_in, opt
 from models.face_options import GAN_FITS, FaceOptions, shared
 
 
@@ -15,7 +15,7 @@ class AmpOptions(FaceOptions):
 
     CHECKS: ClassVar[tuple[Check, ...]] = (GAN_FITS,)
 
-    batch_size: int = opt(8, "Faces of each person per iteration.", low=1, high=1024)
+    batch_size: int = as_in(FaceOptions, "batch_size", default=8)
     resolution: int = shared("resolution", default=224, multiple=32)
     face_type: str = shared("face_type", default="wf", choices=("f", "wf", "head"))
     ae_dims: int = shared("ae_dims")

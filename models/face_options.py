@@ -9,7 +9,7 @@ from typing import Any
 
 from core.errors import UsageError
 from core.nn.patch_plan import fitting_patch_size, shrinkage
-from core.options import FIRST_RUN, NEVER, NOT_ZERO, Check, Derived, opt
+from core.options import FIRST_RUN, NEVER, NOT_ZERO, Check, Derived, as_in, opt
 from models.base import ModelOptions
 
 # DFL's short names, which its files hold, and those of facesets
@@ -223,11 +223,7 @@ def shared(name: str, **changes: Any) -> Any:
 class FaceOptions(ModelOptions):
     """What both classes inherit."""
 
-    random_dst_flip: bool = opt(  # asked where `ModelOptions` has it
-        True,
-        "Mirror 40 % of the destination faces: generalises better where there are few.",
-        label="Flip dst faces randomly",
-    )
+    random_dst_flip: bool = as_in(ModelOptions, "random_dst_flip", default=True)
 
     @property
     def full_face_type(self) -> str:

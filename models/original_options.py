@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from core.options import opt
+from core.options import as_in
 from models.base import ModelOptions
 
 
@@ -12,4 +12,4 @@ from models.base import ModelOptions
 class OriginalOptions(ModelOptions):
     """What a run of Original is asked."""
 
-    batch_size: int = opt(16, "Faces of each person per iteration.", low=1, high=1024)
+    batch_size: int = as_in(ModelOptions, "batch_size", default=16)

@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 from core.errors import UsageError
 from core.nn.archi_names import resolution_step, split_archi
-from core.options import FIRST_RUN, NEVER, NOT_ZERO, Check, Condition, opt
+from core.options import FIRST_RUN, NEVER, NOT_ZERO, Check, Condition, as_in, opt
 from models.face_options import (
     GAN_FITS,
     LARGEST_RESOLUTION,
@@ -124,18 +124,13 @@ class SaehdOptions(FaceOptions):
         *map(_comb_check, FOR_TWO),
     )
 
-    random_src_flip: bool = opt(
-        False,
-        "Mirror 40 % of the source faces, or of all in a model of several persons: more views, but hair "
+    random_src_flip: bool = as_in(
+        FaceOptions,
+        "random_src_flip",
+        help="Mirror 40 % of the source faces, or of all in a model of several persons: more views, but hair "
         "partings and moles wander.",
-        label="Flip src faces randomly",
     )
-    random_dst_flip: bool = opt(
-        True,
-        "Mirror 40 % of the destination faces: generalises better where there are few.",
-        label="Flip dst faces randomly",
-        needs={"persons": TWO_ONLY},
-    )
+    random_dst_flip: bool = as_in(FaceOptions, "random_dst_flip", needs={"persons": TWO_ONLY})
 
     resolution: int = shared("resolution")
     face_type: str = shared("face_type")

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import argparse
 import io
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from core.errors import UsageError
 from core.interact.prompts import Prompter
-from core.options import FIRST_RUN, NEVER, NOT_ZERO, Check, Derived, OptionSet, opt
+from core.options import FIRST_RUN, NEVER, NOT_ZERO, Check, Derived, OptionSet, as_in, opt
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,6 +55,18 @@ def test_pairs_out_of_range_are_refused_by_name(pair):
 def test_saved_values_of_another_kind_are_refused(size):
     with pytest.raises(UsageError, match="size"):
         Options.from_json({"size": size})
+
+
+def test_an_option_of_another_class_is_declared_once_and_changed():
+    @dataclass(frozen=True, kw_only=True)
+    class Larger(Options):
+        size: int = as_in(Options, "size", default=256)
+        threshold: int = as_in(Options, "threshold", help="Of another match.")
+
+    before, after = Options.specs(), Larger.specs()
+    assert list(before) == list(after) and Larger().size == 256 and Options().size == 128
+    assert after["size"] == replace(before["size"], default=256)
+    assert after["threshold"] == replace(before["threshold"], help="Of another match.")
 
 
 def test_a_refusal_gives_the_range():
