@@ -222,6 +222,7 @@ class _Maker:
             "computes_in": model.precision.compute,
             "machine": machine_name(in_use),
         }
+        model.prepare()
         return model
 
 

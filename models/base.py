@@ -156,6 +156,13 @@ class Model(abc.ABC):
             augment_share=recipe.augment_share,
         )
 
+    def prepare(self) -> None:  # noqa: B027 - most models need nothing
+        """Check and load what training needs beside the networks, before anything is said to begin.
+
+        Raises:
+            SwapError: It is not there, or the model cannot be trained with its options yet.
+        """
+
     @property
     def waits_for_priming(self) -> bool:
         """Whether `prime` will do something that takes a while."""

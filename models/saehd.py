@@ -222,14 +222,14 @@ class Saehd(NetworkModel):
         return self._seer
 
     def prime(self, batches: Callable[[int], Batch]) -> None:
-        """See `Model.prime`. What training needs beside the networks is looked after first."""
-        self._prepare()
+        """See `Model.prime`."""
+        self.prepare()
         if self.waits_for_priming:
             autoencoder.prime(self, batches, self.archi.ae_dims, saehd_graph.READERS[self.archi.family])
             self._new_inters = False
 
-    def _prepare(self) -> None:
-        """Check and load what training needs beside the networks, before the first iteration."""
+    def prepare(self) -> None:
+        """See `Model.prepare`. VGG16 for the perceptual loss, and full-sized faces for the discriminators."""
         if self.now.perceptual_power > 0:
             self._perceptual()
         judges = [name for name in ("gan_power", "true_face_power") if getattr(self.now, name)]
@@ -243,7 +243,7 @@ class Saehd(NetworkModel):
             )
 
     def _step(self, batch: Batch) -> dict[str, float]:
-        self._prepare()
+        self.prepare()
         return super()._step(batch)
 
     def _wanted(self, tensors: Mapping[str, tf.Tensor]) -> face_losses.Targets:

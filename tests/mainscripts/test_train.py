@@ -160,6 +160,23 @@ def test_questions_rename_and_delete_at_a_terminal(drawn_faces, tmp_path):
 
 
 @pytest.mark.slow
+def test_what_training_needs_beside_the_faces_is_missed_before_anything_is_said_to_begin(
+    drawn_faces, tmp_path
+):
+    gone = tmp_path / "gone.h5"
+    sizes = ("resolution=64", "ae_dims=32", "e_dims=16", "d_dims=16", "d_mask_dims=16", "batch_size=1")
+    words = train_args(drawn_faces, tmp_path / "model", "--no-prompt")
+    words[words.index("Quick96")] = "SAEHD"
+    for text in (*sizes, "perceptual_power=0.5", f"perceptual_weights={gone}"):
+        words += ["--option", text]
+    done = run(words)
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1].startswith(f"error: {gone}: the file of VGG16's weights")
+    assert not re.search("First iteration|Fitting", done.stdout)
+    assert not list((tmp_path / "model").iterdir())
+
+
+@pytest.mark.slow
 def test_ten_iterations_equal_five_and_five_more_bit_for_bit(drawn_faces, tmp_path):
     """Also: the pipe's lines, the history, the preview, and that a pretrained model starts where it ended."""
     whole, parts = tmp_path / "whole", tmp_path / "parts"
