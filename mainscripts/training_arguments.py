@@ -77,7 +77,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     parser.add_argument(
         "--silent-start", action="store_true",
-        help="the newest model and the best device, unasked; a new model takes the default of every option",
+        help="the newest model and the best device, unasked; a new model takes what Enter would take",
     )  # fmt: skip
     parser.add_argument(
         "--option", action="append", default=[], metavar="KEY=VALUE",

@@ -15,7 +15,7 @@ from core.errors import SwapError, UsageError
 from core.interact.prompts import Prompter
 from core.options import Scalar
 from core.paths import require_folder
-from mainscripts.training_defaults import load_default_options, save_default_options
+from mainscripts.training_defaults import load_default_options, save_default_options, unasked_line
 
 if TYPE_CHECKING:
     from models.base import ModelOptions
@@ -144,7 +144,7 @@ def choose_options(
     if not models.model_exists(model_dir, name, kind):
         defaults, notes = load_default_options(model_dir, kind, gpu_memory)
         if not prompter.interactive:
-            print(f"{name} is a new model; every option that is not given takes its default.")
+            print(f"{name} is a new model; {unasked_line(model_dir, kind, defaults, given, gpu_memory)}.")
         options = defaults.ask(prompter, first_run=True, given=given)
         if prompter.interactive:
             save_default_options(model_dir, kind, options)

@@ -263,6 +263,22 @@ def test_an_unattended_new_model_says_that_it_takes_defaults(tmp_path, capsys):
     assert "new is a new model; every option that is not given takes its default" in capsys.readouterr().out
 
 
+def test_an_unattended_new_model_says_what_the_last_one_hands_on(tmp_path, capsys):
+    path = tmp_path / "SAEHD_default_options.dat"
+    path.write_bytes(pickle.dumps({"resolution": 192, "batch_size": 6, "random_warp": False}))
+    quiet = Prompter(interactive=False)
+    choice.choose_options(quiet, tmp_path, "SAEHD", "new", ["resolution=64"])
+    told = "takes its default, but for what {} hands on: {}."
+    assert told.format(path.name, "batch_size=6, random_warp=n") in capsys.readouterr().out
+    save_default_options(tmp_path, "SAEHD", SaehdOptions(d_dims=96, gan_power=0.1))
+    chosen = choice.choose_options(quiet, tmp_path, "SAEHD", "new", [])
+    assert told.format("SAEHD_default_options.json", "d_dims=96, gan_power=0.1") in capsys.readouterr().out
+    assert chosen.options == SaehdOptions(d_dims=96, gan_power=0.1)
+    save_default_options(tmp_path, "SAEHD", SaehdOptions())
+    choice.choose_options(quiet, tmp_path, "SAEHD", "new", [])
+    assert "takes its default.\n" in capsys.readouterr().out
+
+
 def test_help_and_config_load_no_tensorflow(tmp_path):
     (tmp_path / "run.json").write_text(json.dumps({**REQUIRED, "model": "Quick96"}))
     code = (
