@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import difflib
 import json
 from collections.abc import Callable, Mapping
@@ -28,6 +29,7 @@ DISPLACED = {
     "cpu-only": ("force-gpu-idxs",),
     "force-gpu-idxs": ("cpu-only",),
 }
+TEAM = ("workers", "worker-index")  # belong together, wherever each is given
 NOT_IN_FILES = ("help", "config", "option")
 
 
@@ -109,6 +111,8 @@ def expand(parser: argparse.ArgumentParser, argv: list[str]) -> list[str]:
     finder = argparse.ArgumentParser(prog=parser.prog, add_help=False, allow_abbrev=False)
     finder.add_argument("--config", type=Path)
     finder.add_argument("--model")
+    for name in TEAM:
+        finder.add_argument(f"--{name}")
     found = finder.parse_known_args(argv)[0]
     path = found.config
     if path is None:
@@ -130,7 +134,23 @@ def expand(parser: argparse.ArgumentParser, argv: list[str]) -> list[str]:
         else:
             given = _flag_words(path, key, flags[key], value)
             words += [] if key in displaced else given
+    _check_team(path, record, {name: getattr(found, name.replace("-", "_")) for name in TEAM})
     return [*words, *argv]
+
+
+def _check_team(path: Path, record: Mapping[str, Any], typed: Mapping[str, str | None]) -> None:
+    """Let the error of a team name the file where that says whose it is, or which of them this machine is.
+
+    Args:
+        typed: What the command line says of the same.
+    """
+    from core.nn.cluster import find_cluster
+
+    workers, index = (record.get(name) if text is None else text for name, text in typed.items())
+    with contextlib.suppress(ValueError):  # the parser refuses a typed index that is no number
+        number = None if index is None else int(index)
+        if any(name in record and text is None for name, text in typed.items()):
+            _refuse_in(path, lambda: find_cluster(workers, number, {}))
 
 
 def _names(action: argparse.Action) -> list[str]:

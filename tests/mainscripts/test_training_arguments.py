@@ -19,6 +19,7 @@ from core.interact.prompts import Prompter
 from mainscripts import training_choice as choice
 from mainscripts.training_arguments import (
     NOT_IN_FILES,
+    TEAM,
     in_models_order,
     people,
     persons_option,
@@ -75,9 +76,10 @@ def test_every_flag_may_stand_in_the_file(tmp_path):
 
 @pytest.mark.parametrize("key", VALUES)
 def test_a_key_of_the_file_says_what_its_flag_says(tmp_path, key):
-    value, wanted = VALUES[key]
-    args = parse(tmp_path, {**REQUIRED, key: value})
-    assert getattr(args, key.replace("-", "_")) == wanted
+    args = parse(
+        tmp_path, {**REQUIRED, **{name: VALUES[name][0] for name in (TEAM if key in TEAM else [key])}}
+    )
+    assert getattr(args, key.replace("-", "_")) == VALUES[key][1]
     assert (args.model, args.model_dir) == ("SAEHD", Path("m"))
 
 
@@ -131,12 +133,27 @@ def test_the_command_lines_persons_replace_those_of_the_file(tmp_path):
         ({"execute-program": [["soon", "pass"]]}, "--execute-program soon"),
         ({"force-gpu-idxs": "all"}, "--force-gpu-idxs 'all'"),
         ({"worker-index": 1.5}, "worker-index '1.5' is not allowed"),
+        ({"worker-index": 0}, "belong together"),
+        ({"workers": "a:1,b:2"}, "belong together"),
+        ({"workers": "a:1,b", "worker-index": 0}, "'b' is no address"),
+        ({"workers": "a:1,a:1", "worker-index": 0}, "given twice"),
+        ({"workers": "a:1,b:2", "worker-index": 2}, "lists 2 workers, so 0 to 1"),
     ],
 )
 def test_what_the_file_cannot_say_is_told_with_its_name(tmp_path, record, text):
     with pytest.raises(UsageError, match=text) as err:
         parse(tmp_path, record)
     assert "run.json" in str(err.value)
+
+
+def test_a_team_may_be_given_by_file_and_command_line_together(tmp_path):
+    record = {**REQUIRED, "model": "SAEHD", "workers": "a:1,b:2"}
+    assert parse(tmp_path, record, "--worker-index", "1").worker_index == 1
+    with pytest.raises(UsageError, match=r"run\.json: --workers lists 2 workers, so 0 to 1, but not 2"):
+        parse(tmp_path, record, "--worker-index", "2")
+    assert parse(tmp_path, {**record, "worker-index": 5}, "--worker-index", "0").worker_index == 0
+    args = parse(tmp_path, record, "--workers", "c:3,d", "--worker-index", "0")
+    assert args.workers == "c:3,d"  # of the command line alone, so its error does not name the file
 
 
 def test_files_that_cannot_be_read_are_wrong_usage(tmp_path, capsys):
