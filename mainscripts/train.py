@@ -61,6 +61,8 @@ def run(args: argparse.Namespace) -> int:
     chosen = choice.choose_options(quiet if is_new else prompter, model_dir, args.model, name, pairs, room)
     chosen = with_joining(folders, chosen)
     folders = folders_to_read(chosen.options, in_models_order(folders, chosen), args.pretraining_data_dir)
+    if not quiet.interactive and cluster is None and _nothing_to_train(args, chosen, model_dir):
+        return 0
     choose_history = _ask_for_history(quiet, args, chosen)
     if args.pretrained_model_dir is not None and chosen.is_new:
         choice.require_folder(args.pretrained_model_dir, "the folder of pretrained weights")
@@ -70,6 +72,19 @@ def run(args: argparse.Namespace) -> int:
     with lost_workers_told(cluster):
         where = (cpu_only, gpus, cluster)
         return _train(args, quiet, chosen, model_dir, folders, programs, where, choose_history)
+
+
+def _nothing_to_train(args: argparse.Namespace, chosen: Choice, model_dir: Path) -> bool:
+    """Whether a model is at its target already and has no other option to save; then says so."""
+    from models import saved_iteration
+
+    target = args.target_iter or chosen.options.target_iter
+    if not target or chosen.is_changed:  # changes are the model's own business, such as a new discriminator
+        return False
+    iteration = saved_iteration(model_dir, chosen.name, args.model)
+    if iteration >= target:
+        print(f"Reached the target iteration {target}: {chosen.name} is at iteration {iteration} already.")
+    return iteration >= target
 
 
 def _ask_for_history(prompter: Prompter, args: argparse.Namespace, chosen: Choice) -> bool:
@@ -117,6 +132,7 @@ def _train(
         target=args.target_iter or chosen.options.target_iter,
         view_result=prompter.interactive and cluster is None,
         choose_history=choose_history,
+        options_changed=chosen.is_changed,
     )
     maker = _Maker(args, chosen, store, where, console)
     try:

@@ -39,6 +39,12 @@ class Choice:
     options: ModelOptions
     notes: tuple[str, ...] = ()
     asked: bool = False  # the questions were put, to whoever answers
+    saved: ModelOptions | None = None  # the options of a model that exists, before
+
+    @property
+    def is_changed(self) -> bool:
+        """Whether the options are other than those that are saved."""
+        return self.options != self.saved
 
 
 def choose_model(prompter: Prompter, model_dir: Path, kind: str, forced: str | None = None) -> str:
@@ -149,14 +155,14 @@ def choose_options(
         if prompter.interactive:
             save_default_options(model_dir, kind, options)
         return Choice(name, True, options, (*notes, *options.idle(given)), asked=True)
-    options = models.saved_options(model_dir, name, kind)
+    options = saved = models.saved_options(model_dir, name, kind)
     _refuse_fixed(options, given, name)
     asked = prompter.pressed_enter_within(OVERRIDE_SECONDS, OVERRIDE)
     if asked:
         options = options.ask(prompter, first_run=False, given=given)
     else:
         options = options.changed(**given)
-    return Choice(name, False, options, tuple(options.idle(given)), asked)
+    return Choice(name, False, options, tuple(options.idle(given)), asked, saved)
 
 
 def _refuse_fixed(options: ModelOptions, given: dict[str, Scalar], name: str) -> None:

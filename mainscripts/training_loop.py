@@ -157,6 +157,7 @@ class Trainer:
         if number is not None:
             self.history_batch, self._history_faces = number, None
             self.model.extra_state = {**self.model.extra_state, HISTORY_BATCH: number}
+            self.saver.is_stale = True
 
     def _is_over(self) -> bool:
         return bool(self.quit or self.signals.requested or self.console.lost or self._at_target())
@@ -340,6 +341,7 @@ class Trainer:
         self._start_anew(replace(options, batch_size=smaller))
         self.model.extra_state = {**extra, **self.model.extra_state}
         self._resume()
+        self.saver.is_stale = True
         self.averages = Averages()
         self.console.say(
             f"/!\\ Out of memory at iteration {stood} with batch_size {options.batch_size}. Going on with "
@@ -358,13 +360,13 @@ class Trainer:
 
     def _end_at_target(self) -> int:
         looks_on = self.plan.view_result and not self.screen.closed
-        done = self.saver.saved_at == self.model.iteration or self._save_last(told=looks_on)
+        done = self.saver.has(self.model) or self._save_last(told=looks_on)
         self._show_preview()
         self.console.say(f"Reached the target iteration {self.plan.target}.")
         if looks_on:
             self.console.say("Press Enter, here or in the preview, to end.")
             self._look_on()
-            done = done or self.saver.saved_at == self.model.iteration  # by a key, with room made meanwhile
+            done = done or self.saver.has(self.model)  # by a key, with room made meanwhile
             if not done:
                 self._say_what_is_lost()
         return DONE if done else FAILED
@@ -375,7 +377,7 @@ class Trainer:
         Args:
             told: Say why it failed; else the command ends with that, see `failure`.
         """
-        if self.saver.saved_at == self.model.iteration and self.store.exists():
+        if self.saver.has(self.model) and self.store.exists():
             self.console.say(f"The model is saved, at iteration {self.saver.saved_at}.")
             return True
         try:

@@ -40,6 +40,7 @@ class Plan:
     view_result: bool = False  # keep the screen open at the target, until Enter
     save_seconds: float = SAVE_SECONDS
     choose_history: bool = False  # let the user choose the faces of the preview history
+    options_changed: bool = False  # since the model was saved
 
 
 class Saver:
@@ -52,6 +53,7 @@ class Saver:
         self.store = store
         self.saved_at = iteration  # the iteration of the last save
         self.has_saved = False  # in this run
+        self.is_stale = plan.options_changed  # another reason than its iterations to save the model
         self.failure: CheckpointError | None = None  # why the last save failed
         self._plan, self._signals, self._say = plan, signals, say
         self._started = self.backup_mark = time.monotonic()
@@ -93,7 +95,12 @@ class Saver:
         self.schedule()
         self._say(self._saved_line(model, row, time.monotonic() - started))
         self.saved_at, self.has_saved, self.failure = model.iteration, True, None
+        self.is_stale = False
         return True
+
+    def has(self, model: Model) -> bool:
+        """Whether the last save holds all that the model is."""
+        return self.saved_at == model.iteration and not self.is_stale
 
     def _saved_line(self, model: Model, row: Row | None, seconds: float) -> str:
         recent = model.loss_history[self.saved_at - model.iteration :]

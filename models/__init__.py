@@ -36,6 +36,7 @@ __all__ = [
     "model_files",
     "options_class",
     "rename_model",
+    "saved_iteration",
     "saved_options",
 ]
 
@@ -96,6 +97,14 @@ def saved_options(model_dir: Path | str, name: str, kind: str) -> ModelOptions:
         return _checked_options(kind, store.read_options(), store.folder)[0]
     saved = read_dfl_state(model_dir, name, kind)["options"]
     return _dfl_options(kind, saved, dfl_prefix(model_dir, name, kind))[0]
+
+
+def saved_iteration(model_dir: Path | str, name: str, kind: str) -> int:
+    """How far a saved model is, read without its weights; see `saved_options`."""
+    from models.dfl_checkpoint import read_dfl_state
+
+    store = CheckpointStore(model_dir, name, kind)
+    return store.read_iteration() if store.exists() else read_dfl_state(model_dir, name, kind)["iteration"]
 
 
 def create_model(

@@ -224,10 +224,17 @@ class CheckpointStore:
         Raises:
             CheckpointError: No generation has a readable record.
         """
+        return dict(self._read_newest_state()["options"])
+
+    def read_iteration(self) -> int:
+        """The iteration saved last; see `read_options`."""
+        return int(self._read_newest_state()["iteration"])
+
+    def _read_newest_state(self) -> dict[str, Any]:
         faults: list[str] = []
         for path in self.generations():
             try:
-                return dict(_read_state(path)["options"])
+                return _read_state(path)
             except _Damaged as err:
                 faults.append(f"{path.name}: {err}")
         raise self._nothing_sound(faults)

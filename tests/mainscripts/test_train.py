@@ -18,7 +18,9 @@ import pytest
 import main
 from core import safe_pickle
 from core.errors import CheckpointError
-from models import CheckpointStore, create_model
+from mainscripts import train as command
+from models import CheckpointStore, create_model, options_class
+from tests.tiny_training import TinyModel
 
 ROOT = Path(__file__).resolve().parents[2]
 LINE = re.compile(r"\[\d\d:\d\d:\d\d\]\[#(\d{6,})\]\[(?:\d{4,}ms|[\d.]{5}s)\]\[\d+\.\d{4}\]\[\d+\.\d{4}\]$")
@@ -109,6 +111,23 @@ def test_mistakes_are_told_before_tensorflow_is_loaded(drawn_faces, tmp_path):
     args = train_args({**drawn_faces, "src": tmp_path / "nowhere"}, tmp_path / "model")
     code = f"import sys, main\nassert main.main({args!r}) == 1 and 'tensorflow' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True, timeout=30, capture_output=True)
+
+
+def test_an_unattended_run_at_its_target_ends_before_tensorflow_is_loaded(
+    drawn_faces, tmp_path, monkeypatch, capsys
+):
+    model = TinyModel(options_class("Quick96")(target_iter=9))
+    model.kind, model.iteration = "Quick96", 7
+    CheckpointStore(tmp_path, "new", "Quick96").save(model)
+    args = train_args(drawn_faces, tmp_path, "--no-prompt", "--target-iter", "7")
+    code = f"import sys, main\nassert main.main({args!r}) == 0 and 'tensorflow' not in sys.modules"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True, timeout=30, capture_output=True)
+    assert b"Reached the target iteration 7: new is at iteration 7 already." in done.stdout
+    reached = []
+    monkeypatch.setattr(command, "_train", lambda *given: reached.append(given[2]) or 0)
+    assert main.main([*args, "--option", "batch_size=2"]) == 0 and reached.pop().is_changed
+    assert main.main([*args, "--option", "batch_size=4"]) == 0 and not reached  # as it was saved
+    assert main.main(train_args(drawn_faces, tmp_path, "--no-prompt")) == 0 and len(reached) == 1  # to 9
 
 
 def test_questions_rename_and_delete_at_a_terminal(drawn_faces, tmp_path):

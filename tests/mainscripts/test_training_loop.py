@@ -323,6 +323,16 @@ def test_a_target_already_reached_trains_no_further(train, tmp_path):
     assert saved_iteration(tmp_path) == 5
 
 
+def test_a_changed_option_is_saved_though_nothing_is_trained(train, tmp_path):
+    train(target=5)
+    assert [path.name for path in train(target=5).store.generations()] == ["0000002-5", "0000001-1"]
+    for size, more in ((2, {"target": 3}), (3, {"prepare": lambda trainer: trainer._request_quit()})):
+        trainer = train(model=TinyModel(ModelOptions(batch_size=size)), options_changed=True, **more)
+        assert trainer.code == 0 and saved_iteration(tmp_path) == 5
+        assert trainer.store.read_options()["batch_size"] == size and trainer.store.read_iteration() == 5
+    assert len(csv_rows(tmp_path)) == 5
+
+
 def test_it_saves_by_the_clock(train, tmp_path):
     trainer = train(target=6, save_seconds=0.0)
     assert trainer.store.generations()[0].name.startswith("0000006-")
