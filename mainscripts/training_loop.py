@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from core.errors import CheckpointError
-from core.interact.screen import ClosedEvent, KeyEvent, Screen
+from core.interact.screen import Screen
 from mainscripts.training_batches import Batches
 from mainscripts.training_console import Console, StopSignals, TerminalKeys
 from mainscripts.training_guard import CollapseGuard
 from mainscripts.training_history import Averages, HistoryFile, Row, history_path
+from mainscripts.training_keys import look_on, obey_keys, room_was_made
 from mainscripts.training_memory import halved_batch, is_out_of_memory, nothing_left
 from mainscripts.training_preview import PreviewWriter
 from mainscripts.training_programs import Programs
@@ -30,7 +31,6 @@ if TYPE_CHECKING:
 
 PREVIEW_SECONDS = 30.0  # at least; more where drawing is slow
 PREVIEW_SHARE = 0.01  # of the time, at most
-POLL_SECONDS = 0.2  # between looks at the keyboard
 MAX_ROLLBACKS = 3  # without a save in between
 CAUTION = 0.7  # factor on the learning rates with each rollback
 CHOOSE = "Choose the faces of the preview history, in the preview; Enter here takes those shown, too."
@@ -144,7 +144,7 @@ class Trainer:
         self.model.prime(self.batches.by_number)
         if self._is_to_choose:
             self._choose_history()
-        self._show_preview()
+        self.show_preview()
         self._begun = True
 
     def _choose_history(self) -> None:
@@ -207,41 +207,20 @@ class Trainer:
         return self._history_faces
 
     def _after_iteration(self) -> None:
-        self._obey_keys()
+        obey_keys(self)
         self.programs.poll()
         if self.saver.is_due(self.model.iteration) and not self.guard.is_alarmed:
-            self._save_and_show()
+            self.save_and_show()
         elif time.monotonic() >= self._next_preview:
-            self._show_preview()
+            self.show_preview()
 
-    def _obey_keys(self) -> None:
-        """Enter at the terminal saves; in the window it saves and quits, as in DFL."""
-        commands = {
-            "": self._save_and_show,
-            "s": self._save_and_show,
-            "b": self.backup,
-            "p": self._show_preview,
-        }
-        for line in self.keys.lines():
-            commands.get(line.lower(), self._save_and_show)()
-        commands |= {
-            "enter": self._request_quit,
-            "space": self.preview.next_picture,
-            "l": self.preview.next_range,
-        }
-        for event in self.screen.events():
-            if isinstance(event, KeyEvent):
-                commands.get(event.key, lambda: None)()
-            elif isinstance(event, ClosedEvent):
-                self.console.say("The window is closed; training goes on. Ctrl-C saves and ends it.")
-                self.save()
-
-    def _request_quit(self) -> None:
+    def request_quit(self) -> None:
+        """Save and end after this iteration."""
         self.quit = True
 
-    def _save_and_show(self) -> None:
+    def save_and_show(self) -> None:
         self.save()
-        self._show_preview()
+        self.show_preview()
 
     def save(self) -> bool:
         """Save the model and print the mean losses since the last save; False, with a word, if it failed."""
@@ -253,18 +232,20 @@ class Trainer:
         if saved:
             self._rollbacks = 0
             if self.saver.backup_is_due(self.model.options.autobackup_hour):
-                self._copy_to_backup()
+                self.copy_to_backup()
         return saved
 
     def backup(self) -> None:
         """Save, and copy what was saved to the backups."""
         if self.save():
-            self._copy_to_backup()
+            self.copy_to_backup()
 
-    def _copy_to_backup(self) -> None:
+    def copy_to_backup(self) -> None:
+        """Copy what was saved last."""
         self.saver.backup((*self.preview.files(), summary_path(self.plan.prefix)))
 
-    def _show_preview(self) -> None:
+    def show_preview(self) -> None:
+        """Draw the faces of this iteration, on the screen and in files."""
         started = time.monotonic()
         self.preview.refresh(self.batches.get(self.model.iteration))
         ended = time.monotonic()
@@ -355,23 +336,23 @@ class Trainer:
             return self._end_at_target()
         if self.signals.requested:
             self.console.say(f"Stopped by {self.signals.requested}.")
-        failed = not self._save_last()
+        failed = not self.save_last()
         return FAILED if failed else INTERRUPTED if interrupted else DONE
 
     def _end_at_target(self) -> int:
         looks_on = self.plan.view_result and not self.screen.closed
-        done = self.saver.has(self.model) or self._save_last(told=looks_on)
-        self._show_preview()
+        done = self.saver.has(self.model) or self.save_last(told=looks_on)
+        self.show_preview()
         self.console.say(f"Reached the target iteration {self.plan.target}.")
         if looks_on:
             self.console.say("Press Enter, here or in the preview, to end.")
-            self._look_on()
+            look_on(self)
             done = done or self.saver.has(self.model)  # by a key, with room made meanwhile
             if not done:
                 self._say_what_is_lost()
         return DONE if done else FAILED
 
-    def _save_last(self, told: bool = False) -> bool:
+    def save_last(self, told: bool = False) -> bool:
         """The save at the end; a collapse found only now leaves the last good one in place.
 
         Args:
@@ -382,7 +363,7 @@ class Trainer:
             return True
         try:
             saved = self.saver.save(self.model, {"rollbacks": self.attempt}, self._row, told)
-            while not saved and not told and self._room_was_made():
+            while not saved and not told and room_was_made(self):
                 saved = self.saver.save(self.model, {"rollbacks": self.attempt}, self._row, told)
         except NotFinite as err:
             kept = f"The save at {self.saver.saved_at} is kept." if self.store.exists() else ""
@@ -391,48 +372,11 @@ class Trainer:
         if not saved and not told:
             self._say_what_is_lost()
         elif saved and not self._at_target():
-            self._show_preview()
+            self.show_preview()
         return saved
-
-    def _room_was_made(self) -> bool:
-        """Wait at the terminal until the user says that the last save can succeed now; False gives it up."""
-        attended = self.plan.view_result and not self.console.lost
-        if not attended or self.signals.requested not in ("", "SIGINT"):
-            return False
-        self.console.say(f"/!\\ {self.saver.failure}. Enter tries to save again; Ctrl-C gives it up.")
-        before, self.signals.awaited = self.signals.received, True
-        self.keys.lines()  # typed before
-        try:
-            while self.signals.received == before:
-                if self.keys.lines():
-                    return True
-                time.sleep(POLL_SECONDS)
-        finally:
-            self.signals.awaited = False
-        return False
 
     def _say_what_is_lost(self) -> None:
         self.console.say(f"What was learnt since iteration {self.saver.saved_at} is lost.")
-
-    def _look_on(self) -> None:
-        """After the target: answer the preview's keys until Enter."""
-        shown = self.model.iteration
-        actions: dict[str, Callable[[], object]] = {
-            "space": self.preview.next_picture,
-            "l": self.preview.next_range,
-            "s": lambda: self._save_last(told=True),
-            "b": self._copy_to_backup,
-        }
-        while not (self.screen.closed or self.signals.requested or self.keys.lines()):
-            self.programs.poll()
-            for event in self.screen.events(timeout=0.2):
-                key = event.key if isinstance(event, KeyEvent) else ""
-                if key == "enter":
-                    return
-                if key == "p":
-                    shown += 1  # other faces
-                    self.preview.refresh(self.batches.get(shown))
-                actions.get(key, lambda: None)()
 
     def _rescue(self) -> None:
         """After an error: keep what was learnt, if it is sound; the caller reports the error itself."""

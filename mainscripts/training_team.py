@@ -113,7 +113,7 @@ class Follower(TeamTrainer):
     def _choose_history(self) -> None:
         pass
 
-    def _show_preview(self) -> None:
+    def show_preview(self) -> None:
         pass
 
     def _after_iteration(self) -> None:
@@ -122,7 +122,7 @@ class Follower(TeamTrainer):
     def save(self) -> bool:
         return True
 
-    def _save_last(self, told: bool = False) -> bool:
+    def save_last(self, told: bool = False) -> bool:
         return True
 
     def _rescue(self) -> None:

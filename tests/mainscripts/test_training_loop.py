@@ -18,7 +18,7 @@ from core.errors import CheckpointError
 from core.imageio import read_image
 from core.interact.screen import ClosedEvent, KeyEvent
 from core.interact.screen_browser import BrowserScreen
-from mainscripts import training_loop
+from mainscripts import training_keys
 from mainscripts.training_loop import CAUTION
 from models import CheckpointStore
 from models.base import ModelOptions
@@ -227,7 +227,7 @@ def test_an_interrupt_with_a_full_disk_exits_1_and_keeps_the_old_model(train, tm
 @pytest.mark.parametrize("gives_up", [False, True])
 def test_at_a_terminal_the_last_save_waits_for_room(train, tmp_path, monkeypatch, capsys, gives_up):
     save, asked = CheckpointStore.save, []
-    monkeypatch.setattr(training_loop, "POLL_SECONDS", 0.001)
+    monkeypatch.setattr(training_keys, "POLL_SECONDS", 0.001)
 
     def full(self, model, extra_state=None):
         if model.iteration > 1 and (gives_up or len(asked) < 4):
@@ -326,7 +326,7 @@ def test_a_target_already_reached_trains_no_further(train, tmp_path):
 def test_a_changed_option_is_saved_though_nothing_is_trained(train, tmp_path):
     train(target=5)
     assert [path.name for path in train(target=5).store.generations()] == ["0000002-5", "0000001-1"]
-    for size, more in ((2, {"target": 3}), (3, {"prepare": lambda trainer: trainer._request_quit()})):
+    for size, more in ((2, {"target": 3}), (3, {"prepare": lambda trainer: trainer.request_quit()})):
         trainer = train(model=TinyModel(ModelOptions(batch_size=size)), options_changed=True, **more)
         assert trainer.code == 0 and saved_iteration(tmp_path) == 5
         assert trainer.store.read_options()["batch_size"] == size and trainer.store.read_iteration() == 5
