@@ -90,8 +90,9 @@ FACE_TYPES = {"SAEHD": ("h", "mf", "f", "wf", "head"), "AMP": ("f", "wf", "head"
 def adopted(saved: Mapping[str, Any], specs: Mapping[str, Spec]) -> tuple[dict[str, Any], list[str]]:
     """A DeepFaceLab model's options as ours, and what the user should be told.
 
-    Its prompts do not hold all ranges. What can be changed at every start is moved into the range, with a
-    note; what is fixed for the model's life (sizes) is left for the check of the options to refuse.
+    Its prompts do not hold all ranges, and its other versions have other choices. What can be changed at
+    every start is moved into the range, or to the default choice, with a note; what is fixed for the
+    model's life (sizes) is left for the check of the options to refuse.
 
     Args:
         saved: Plain values from `data.dat`.
@@ -106,13 +107,22 @@ def adopted(saved: Mapping[str, Any], specs: Mapping[str, Spec]) -> tuple[dict[s
         if spec is not None:
             value = _retyped(value, spec.kind)
         movable = spec is not None and spec.ask != FIRST_RUN and not spec.fixed
-        if movable and type(value) in (int, float) and abs(value) != math.inf:
-            inside = spec.clip(value)
+        if movable and (spec.choices or (type(value) in (int, float) and abs(value) != math.inf)):
+            inside = _chosen(spec, value) if spec.choices else spec.clip(value)
             if inside != value:
                 notes.append(f"option {name}: {value} of DeepFaceLab is taken as {inside}")
             value = inside
         values[name] = value
     return values, notes
+
+
+def _chosen(spec: Spec, value: Any) -> Any:
+    """`value` if the option has this choice, by any spelling of it, else the default."""
+    try:
+        spec.check(value)
+    except ValueError:
+        return spec.default
+    return value
 
 
 def _retyped(value: Any, kind: type) -> Any:

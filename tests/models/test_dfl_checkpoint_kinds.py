@@ -259,6 +259,19 @@ def test_numbers_of_another_type_are_taken_for_what_they_say():
             SaehdOptions.from_json(adopted(wrong, SaehdOptions.specs())[0])
 
 
+def test_choices_of_other_versions_become_the_default():
+    from models.saehd_options import SaehdOptions
+
+    saved = {"ct_mode": "fs-aug", "lr_dropout": 2, "clipgrad": True}
+    values, notes = adopted(saved, SaehdOptions.specs())
+    options, _ = SaehdOptions.from_json(values)
+    assert (options.ct_mode, options.lr_dropout, options.clipgrad) == ("none", "n", True)
+    assert notes == [
+        "option ct_mode: fs-aug of DeepFaceLab is taken as none",
+        "option lr_dropout: 2 of DeepFaceLab is taken as n",
+    ]
+
+
 def test_what_is_fixed_is_not_moved():
     from core.errors import UsageError
     from models.saehd_options import SaehdOptions
@@ -266,3 +279,5 @@ def test_what_is_fixed_is_not_moved():
     values, _ = adopted({"resolution": 2000}, SaehdOptions.specs())
     with pytest.raises(UsageError, match="resolution"):
         SaehdOptions.from_json(values)
+    with pytest.raises(UsageError, match="face_type"):
+        SaehdOptions.from_json(adopted({"face_type": "custom"}, SaehdOptions.specs())[0])
