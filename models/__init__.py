@@ -174,6 +174,7 @@ def load_model(
         saved = store.load_latest(training)
         used, unknown = _checked_options(kind, saved.options, saved.source)
         model = create_model(kind, _settled(used, options), name, precision, training)
+        model.notes += _overtaken(store, saved)
     else:
         model, saved, used, unknown = _load_dfl(model_dir, name, kind, precision, options, training)
     model.notes += saved.notes
@@ -190,6 +191,26 @@ def load_model(
         raise CheckpointError(f"{saved.source}: {err}") from err
     model.options_changed(used)
     return model
+
+
+def _overtaken(store: CheckpointStore, saved: Checkpoint) -> list[str]:
+    """A note where DeepFaceLab went on with its own files of the model after it was saved here."""
+    from models.dfl_checkpoint import read_dfl_state
+    from models.dfl_layout import DATA, dfl_prefix, file_of
+
+    path = file_of(dfl_prefix(store.model_dir, store.name, store.kind), DATA)
+    try:
+        if not path.is_file() or path.stat().st_mtime <= saved.source.stat().st_mtime:
+            return []
+        iteration = read_dfl_state(store.model_dir, store.name, store.kind)["iteration"]
+    except (OSError, CheckpointError):  # nothing of it is needed here
+        return []
+    if iteration <= saved.iteration:  # its time may be that of a copy
+        return []
+    return [
+        f"{path.name} is newer, of iteration {iteration}; what is loaded is {store.folder.name} of iteration "
+        f"{saved.iteration}; to take over what DeepFaceLab learnt, move the folder {store.folder.name} away"
+    ]
 
 
 def _load_dfl(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import shutil
 
 import numpy as np
 import pytest
@@ -98,8 +97,7 @@ def test_without_an_optimizer_the_weights_still_load(copied, quick96_fixture):
     assert "src_dst_opt.npy is absent: the optimizer starts anew" in loaded.notes[1]
 
 
-def test_our_save_beside_dfls_files_is_newer(copied):
-    shutil.rmtree(copied / "none", ignore_errors=True)
+def test_its_models_are_found_by_name(copied):
     assert models.model_exists(copied, *QUICK96)
     assert models.saved_options(copied, *QUICK96).recipe == "dfl"
     assert not models.model_exists(copied, "other", "Quick96")

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import os
+import time
+
 import numpy as np
 import pytest
 
 import main
 import models
+from core import safe_pickle
 from models.checkpoint import CheckpointStore
 from models.dfl_layout import part_of
 
@@ -60,3 +64,21 @@ def test_deepfacelabs_own_saehd_goes_on_here(dfl_fixture, tmp_path):
         np.testing.assert_array_equal(value, fixture.weights[path])
     assert model.optimizer_state()["steps"] == 7
     assert not any("anew" in note or "fresh" in note for note in model.notes)
+
+
+def test_ours_is_loaded_and_what_deepfacelab_learnt_since_is_told(write_dfl_model, tmp_path):
+    write_dfl_model(tmp_path, "SAEHD", ae_dims=np.int64(32))
+    model = models.load_model(tmp_path, "old", "SAEHD")
+    model.restore(8, np.full((8, 2), 0.5, np.float32))
+    CheckpointStore(tmp_path, "old", "SAEHD").save(model)
+    path = tmp_path / "old_SAEHD_data.dat"
+    state, later = safe_pickle.load_file(path), time.time() + 60
+    for iteration, told in ((5, False), (20, True)):
+        path.write_bytes(safe_pickle.dumps({**state, "iter": iteration}))
+        os.utime(path, (later, later))
+        loaded = models.load_model(tmp_path, "old", "SAEHD", training=False)
+        assert loaded.iteration == 8
+        assert any("old_SAEHD_data.dat is newer, of iteration 20" in note for note in loaded.notes) == told
+    path.write_bytes(b"damaged")
+    os.utime(path, (later, later))
+    assert models.load_model(tmp_path, "old", "SAEHD", training=False).iteration == 8
