@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mainscripts.training_history import history_path
-from mainscripts.training_summary import summary_path
+from mainscripts.training_summary import pictures_path, summary_path
 from models import model_files
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ def _beside(store: CheckpointStore, prefix: Path) -> dict[Path, int]:
 
     What was put aside under other names is not among them.
     """
-    names = {summary_path(prefix).name, history_path(prefix).name, f"{prefix.name}_history"}
+    names = {summary_path(prefix).name, history_path(prefix).name, pictures_path(prefix).name}
     previews = f"{prefix.name}_preview"
     files = model_files(store.model_dir, store.name, store.kind)
     return {

@@ -14,6 +14,7 @@ from core.errors import SwapError
 from core.imageio import write_image
 from core.imagelib.plot import compose_preview
 from core.interact.screen import KeyEvent, Screen
+from mainscripts.training_summary import pictures_path
 
 if TYPE_CHECKING:
     from models.base import Model
@@ -47,7 +48,7 @@ class PreviewWriter:
 
     @property
     def _history_folder(self) -> Path:
-        return self._prefix.with_name(f"{self._prefix.name}_history")
+        return pictures_path(self._prefix)
 
     def _put_history_aside(self) -> None:
         """The pictures of an earlier model of this name (DFL deletes them) keep out of the new one's."""

@@ -32,5 +32,13 @@ def summary_box(sections: Sequence[tuple[str, Rows]]) -> str:
 
 def summary_path(prefix: Path) -> Path:
     """`<model>_summary.txt`; another name for a model that DFL began, whose files stay as they are."""
-    began_in_dfl = prefix.with_name(f"{prefix.name}_data.dat").is_file()
-    return prefix.with_name(f"{prefix.name}_summary{'_facelab' if began_in_dfl else ''}.txt")
+    return prefix.with_name(f"{prefix.name}_summary{_apart(prefix)}.txt")
+
+
+def pictures_path(prefix: Path) -> Path:
+    """The folder of the preview history, `<model>_history`; again another one beside DFL's."""
+    return prefix.with_name(f"{prefix.name}_history{_apart(prefix)}")
+
+
+def _apart(prefix: Path) -> str:
+    return "_facelab" if prefix.with_name(f"{prefix.name}_data.dat").is_file() else ""

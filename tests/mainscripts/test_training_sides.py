@@ -140,6 +140,18 @@ def test_pictures_of_an_earlier_history_are_put_aside_not_deleted(train, tmp_pat
     }  # fmt: skip
 
 
+@pytest.mark.parametrize("target", [2, 12])
+def test_dfls_own_history_stays_as_it_is(train, tmp_path, target):
+    own = tmp_path / "tiny_Tiny_history" / "Tiny" / "_last.jpg"
+    own.parent.mkdir(parents=True)
+    own.write_text("DFL's")
+    (tmp_path / "tiny_Tiny_data.dat").touch()
+    train(target, TinyModel(ModelOptions(write_preview_history=True)))
+    assert [path.read_text() for path in own.parent.iterdir()] == ["DFL's"]
+    pictures = {path.name for path in (tmp_path / "tiny_Tiny_history_facelab" / "Tiny").iterdir()}
+    assert pictures == {"0000000.jpg", "_last.jpg"} | ({"0000010.jpg"} if target > 10 else set())
+
+
 def test_the_faces_of_the_history_are_chosen_by_hand_and_stay(train, tmp_path):
     options = ModelOptions(write_preview_history=True)
     keys = (KeyEvent("p"), KeyEvent("space"), KeyEvent("p"))
