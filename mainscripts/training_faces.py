@@ -62,7 +62,7 @@ def open_facesets(folders: Mapping[str, Path], options: ModelOptions, console: C
     """The faceset of each side; in pretraining one that all share.
 
     Raises:
-        SampleError: A folder holds no usable face, or the faces of heads have no masks.
+        SampleError: A folder holds no usable face or none that shows enough, or heads have no masks.
     """
     from samplelib import Faceset
 
@@ -74,6 +74,7 @@ def open_facesets(folders: Mapping[str, Path], options: ModelOptions, console: C
         faceset = Faceset.open(path, progress=_scan_progress(console, side))
         if getattr(options, "face_type", "") == "head":
             faceset = _only_masked(faceset, console)
+        faceset.showing(options.full_face_type)
         facesets[side] = faceset
         shared = " for pretraining" if is_pretraining(options) else ""
         console.say(f"{'all sides' if shared else side}: {len(faceset)} faces of {path}{shared}")

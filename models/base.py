@@ -55,6 +55,11 @@ class ModelOptions(OptionSet):
     )
     seed: int = opt(0, "Start of every random number of a training.", low=0, high=2**31 - 1, ask=NEVER)
 
+    @property
+    def full_face_type(self) -> str:
+        """The face type as facesets name it; this one where it is no option."""
+        return "full_face"
+
     @classmethod
     def usual(cls, gpu_memory: int = 0) -> ModelOptions:
         """The defaults of a new model.

@@ -119,6 +119,25 @@ class Faceset:
     def __getitem__(self, index: int) -> FaceSample:
         return self.samples[index]
 
+    def showing(self, face_type: str) -> list[int]:
+        """Numbers of the samples that show at least what a network sees; the rest would be mostly border.
+
+        Raises:
+            SampleError: There are none.
+        """
+        least = facelib.FACE_TYPES[face_type].number
+        numbers = [
+            number
+            for number, sample in enumerate(self.samples)
+            if facelib.FACE_TYPES[sample.face_type].number >= least
+        ]
+        if not numbers:
+            raise SampleError(
+                f"{self.path}: its faces are {self.samples[0].face_type}, the model needs {face_type} or "
+                f"wider; extract them again as {face_type}"
+            )
+        return numbers
+
     def yaws(self) -> np.ndarray:
         """(N,) float32 yaw of each sample in radians; measured at the first call."""
         if self._yaws is None:

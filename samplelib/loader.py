@@ -13,7 +13,6 @@ from concurrent.futures import Future, ThreadPoolExecutor
 
 import numpy as np
 
-import facelib
 from core.errors import SampleError
 from core.system import cpu_count, total_memory
 from samplelib.deck import BatchStarts, BinDeck, Deck
@@ -187,7 +186,12 @@ class _FaceStore:
         self.path = faceset.path
         self._request = request
         self._faceset = faceset
-        self._numbers = _wide_enough(faceset, request.face_type)
+        self._numbers = faceset.showing(request.face_type)
+        left_out = len(faceset) - len(self._numbers)
+        if left_out:
+            log.warning(
+                "%s: %d faces show less than %s and are left out", self.path, left_out, request.face_type
+            )
         if cache_bytes is None:
             cache_bytes = min(_LARGEST_CACHE, total_memory() // _MEMORY_SHARE)
         self._cache = PreparedCache(cache_bytes)
@@ -240,22 +244,3 @@ def _resized(image: np.ndarray, width: int, height: int) -> np.ndarray:
     if image.shape[:2] == (height, width):
         return image
     return cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA)
-
-
-def _wide_enough(faceset: Faceset, face_type: str) -> list[int]:
-    """Numbers of the samples that show at least what the network sees; the rest would be mostly border."""
-    least = facelib.FACE_TYPES[face_type].number
-    usable = [
-        number
-        for number, sample in enumerate(faceset.samples)
-        if facelib.FACE_TYPES[sample.face_type].number >= least
-    ]
-    left_out = len(faceset) - len(usable)
-    if not usable:
-        raise SampleError(
-            f"{faceset.path}: its faces are {faceset.samples[0].face_type}, the model needs {face_type} "
-            f"or wider; extract them again as {face_type}"
-        )
-    if left_out:
-        log.warning("%s: %d faces show less than %s and are left out", faceset.path, left_out, face_type)
-    return usable

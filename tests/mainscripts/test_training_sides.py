@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -224,8 +225,8 @@ def test_pretraining_needs_its_folder_and_reads_it_for_all_sides(drawn_faces, tm
     assert sets["src"] is sets["dst"] and "6 faces of" in capsys.readouterr().out
     with pytest.raises(SwapError, match="does not exist"):
         folders_to_read(options_class("SAEHD")(), nowhere, drawn_faces["src"])
-    same = open_facesets(dict.fromkeys(("src", "dst"), drawn_faces["src"]), options_class("AMP")(),
-                         SimpleNamespace(say=print))  # fmt: skip
+    folders, options = dict.fromkeys(("src", "dst"), drawn_faces["src"]), options_class("AMP")(face_type="f")
+    same = open_facesets(folders, options, SimpleNamespace(say=print))
     assert same["src"] is not same["dst"]  # AMP's SRC-SRC, which may transfer colours within the set
 
 
@@ -241,6 +242,12 @@ def test_heads_without_masks_are_refused_before_tensorflow_loads(drawn_faces, tm
     assert "needs faces with applied XSeg masks, and none of 6 has one; apply" in capsys.readouterr().err
 
 
+def test_faces_that_show_too_little_are_refused_before_tensorflow_loads(drawn_faces):
+    with pytest.raises(SampleError, match="are full_face, the model needs whole_face or wider"):
+        open_facesets(drawn_faces, options_class("AMP")(), SimpleNamespace(say=print))
+    assert len(open_facesets(drawn_faces, options_class("Quick96")(), SimpleNamespace(say=print))) == 2
+
+
 def test_heads_without_masks_among_others_are_left_out(tmp_path, drawn_faces, capsys):
     folder = tmp_path / "heads"
     folder.mkdir()
@@ -248,6 +255,7 @@ def test_heads_without_masks_among_others_are_left_out(tmp_path, drawn_faces, ca
         image, metadata = facelib.read_face(path)
         if number < 2:
             metadata = metadata.with_xseg_mask(np.ones((64, 64, 1), np.float32))
+        metadata = replace(metadata, face_type="head")
         facelib.write_face(folder / path.name, image, metadata)
     options, console = options_class("SAEHD")(face_type="head"), SimpleNamespace(say=print)
     assert len(open_facesets({"src": folder}, options, console)["src"]) == 2
