@@ -61,7 +61,8 @@ def run(args: argparse.Namespace) -> int:
     chosen = choice.choose_options(quiet if is_new else prompter, model_dir, args.model, name, pairs, room)
     chosen = with_joining(folders, chosen)
     folders = folders_to_read(chosen.options, in_models_order(folders, chosen), args.pretraining_data_dir)
-    if not quiet.interactive and cluster is None and _nothing_to_train(args, chosen, model_dir):
+    unseen = not quiet.interactive or not _can_show(args)  # else the result stays to be looked at
+    if unseen and cluster is None and _nothing_to_train(args, chosen, model_dir):
         return 0
     choose_history = _ask_for_history(quiet, args, chosen)
     if args.pretrained_model_dir is not None and chosen.is_new:
@@ -75,7 +76,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _nothing_to_train(args: argparse.Namespace, chosen: Choice, model_dir: Path) -> bool:
-    """Whether a model is at its target already and has no other option to save; then says so."""
+    """Whether a model is at its target already, with no other option to save; then says so."""
     from models import saved_iteration
 
     target = args.target_iter or chosen.options.target_iter
@@ -89,13 +90,18 @@ def _nothing_to_train(args: argparse.Namespace, chosen: Choice, model_dir: Path)
 
 def _ask_for_history(prompter: Prompter, args: argparse.Namespace, chosen: Choice) -> bool:
     """Whether the user wants to choose the faces of the preview history, where there will be a screen."""
+    wanted = chosen.asked and chosen.options.write_preview_history
+    if not (wanted and prompter.interactive and _can_show(args)):
+        return False
+    return prompter.ask_bool("Choose image for the preview history", False, help=HISTORY_HELP)
+
+
+def _can_show(args: argparse.Namespace) -> bool:
+    """Whether there will be a screen."""
     from core.interact.screen import has_display
 
     kind = "none" if args.no_preview else args.screen
-    can_show = kind in ("window", "browser") or (kind == "auto" and has_display())
-    if not (chosen.asked and prompter.interactive and can_show and chosen.options.write_preview_history):
-        return False
-    return prompter.ask_bool("Choose image for the preview history", False, help=HISTORY_HELP)
+    return kind in ("window", "browser") or (kind == "auto" and has_display())
 
 
 def _train(

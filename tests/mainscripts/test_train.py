@@ -125,6 +125,8 @@ def test_an_unattended_run_at_its_target_ends_before_tensorflow_is_loaded(
     assert b"Reached the target iteration 7: new is at iteration 7 already." in done.stdout
     reached = []
     monkeypatch.setattr(command, "_train", lambda *given: reached.append(given[2]) or 0)
+    unseen = [word for word in args if word != "--no-prompt"]
+    assert main.main([*unseen, "--force-model-name", "new", "--screen", "none"]) == 0 and not reached
     assert main.main([*args, "--option", "batch_size=2"]) == 0 and reached.pop().is_changed
     assert main.main([*args, "--option", "batch_size=4"]) == 0 and not reached  # as it was saved
     assert main.main(train_args(drawn_faces, tmp_path, "--no-prompt")) == 0 and len(reached) == 1  # to 9
