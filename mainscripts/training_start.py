@@ -20,14 +20,15 @@ if TYPE_CHECKING:
 def load_pretrained(model: Model, folder: Path) -> None:
     """Put the weights found in `folder` into a new model; iteration and optimizer stay at the start.
 
-    `folder` is either a saved model of ours (`<name>_<kind>`) or holds DFL's files without a prefix
-    (`encoder.npy` and so on).
+    `folder` is either a saved model of ours (`<name>_<kind>`), or holds one that DFL saved, or DFL's files
+    without a prefix (`encoder.npy` and so on).
 
     Raises:
-        CheckpointError: It holds neither, or the weights are not exactly those of this kind of model.
+        CheckpointError: It holds none of these or several, or the weights are not exactly those of this kind
+            of model.
     """
     from models import CheckpointStore
-    from models.dfl_checkpoint import load_dfl_parts
+    from models.dfl_checkpoint import list_dfl_models, load_dfl_checkpoint, load_dfl_parts
 
     tail = f"_{model.kind}"
     name = folder.name.removesuffix(tail)
@@ -37,6 +38,14 @@ def load_pretrained(model: Model, folder: Path) -> None:
             model.load_weights(saved.weights)
         except CheckpointError as err:
             raise CheckpointError(f"{saved.source}: {err}") from err
+        model.notes.append(f"begins with the weights of {saved.source}")
+    elif (named := list(list_dfl_models(folder, model.kind))) and not (folder / "encoder.npy").exists():
+        if len(named) > 1:
+            raise CheckpointError(
+                f"{folder}: holds the {model.kind} models {', '.join(named)}; give a folder that holds one"
+            )
+        saved = load_dfl_checkpoint(folder, named[0], model.kind, model.weight_shapes(), training=False)
+        model.load_weights(saved.weights)
         model.notes.append(f"begins with the weights of {saved.source}")
     elif any(folder.glob("*.npy")):
         model.load_weights(load_dfl_parts(folder, model.weight_shapes()))

@@ -113,13 +113,19 @@ def load_dfl_checkpoint(
 def load_dfl_parts(folder: Path | str, shapes: Shapes) -> State:
     """Weights alone, from files without a model's name (`encoder.npy`), as pretrained models come.
 
+    Discriminators may be absent, and of another size, as in `load_dfl_checkpoint`.
+
     Raises:
         CheckpointError: A file is missing or damaged, or its weights are not exactly those of `shapes`.
     """
     folder = Path(folder)
     files = {part: folder / weight_file(part) for part in map(part_of, shapes)}
+    judges = {part: files.pop(part) for part in DISCRIMINATOR_FILES if part in files}
     _require(files.values(), f"{folder}: the pretrained model")
-    return _read_parts(files, shapes)
+    weights = _read_parts(files, shapes)
+    for part, path in judges.items():
+        weights |= _read_discriminator_weights(path, part) if path.is_file() else {}
+    return weights
 
 
 def read_dfl_state(model_dir: Path | str, name: str, kind: str) -> dict[str, Any]:
@@ -203,21 +209,27 @@ def _read_discriminator(
     if not path.is_file():
         return {}, {}, []
     try:
-        weights = _read_part(path, part)
-        shapes = discriminator_shapes(part, weights)
-        weights = _fitted(weights, shapes)
-        check_state(weights, shapes, str(path))
+        weights = _read_discriminator_weights(path, part)
         if not training:
             return weights, {}, []
         if not optimizer_path.is_file():
             return weights, {}, [f"{optimizer_path.name} is absent: the optimizer of {part} starts anew"]
         steps, slots = _read_optimizer(optimizer_path)
-        _check_slots(slots, shapes, optimizer_path)
+        _check_slots(slots, {key: array.shape for key, array in weights.items()}, optimizer_path)
     except CheckpointError as err:
         if used:
             raise
         return {}, {}, [f"{err}; it is not in use and left out"]
     return weights, {f"{STEPS}/{part}": steps, **slots}, []
+
+
+def _read_discriminator_weights(path: Path, part: str) -> State:
+    """All weights of a sound discriminator, of whatever size."""
+    weights = _read_part(path, part)
+    shapes = discriminator_shapes(part, weights)
+    weights = _fitted(weights, shapes)
+    check_state(weights, shapes, str(path))
+    return weights
 
 
 def _read_optimizer(path: Path) -> tuple[np.ndarray, State]:

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from core import safe_pickle
 from core.errors import CheckpointError
-from models.dfl_checkpoint import load_dfl_checkpoint
+from models.dfl_checkpoint import load_dfl_checkpoint, load_dfl_parts
 from models.dfl_layout import (
     code_discriminator_shapes,
     dims_of,
@@ -59,6 +59,21 @@ def test_discriminators_come_along_with_their_optimizers(write_dfl_model, tmp_pa
     assert type(loaded.options["gan_power"]) is float and type(loaded.options["resolution"]) is int
     # no slot of one network among those of another
     assert len(loaded.optimizer) == 3 + 2 * (len(SHAPES["df-ud"]) + len(DIS) + len(GAN))
+
+
+def test_pretrained_parts_come_without_discriminators_or_with_those_they_have(write_dfl_model, tmp_path):
+    files = write_dfl_model(tmp_path, "SAEHD", {"dis": DIS, "D_src": GAN})
+    for path in tmp_path.glob("*.npy"):
+        path.rename(path.with_name(path.name.removeprefix("old_SAEHD_")))
+    wanted = {**SHAPES["df-ud"], **DIS, **gan_shapes("D_src", 8, 3)}  # the GAN of other options
+    loaded = load_dfl_parts(tmp_path, wanted)
+    assert {path for path in loaded if part_of(path) in ("dis", "D_src")} == {*DIS, *GAN}
+    (tmp_path / "GAN.npy").unlink()
+    (tmp_path / "code_discriminator.npy").unlink()
+    assert load_dfl_parts(tmp_path, wanted).keys() == SHAPES["df-ud"].keys()
+    (tmp_path / "GAN.npy").write_bytes(safe_pickle.dumps(dict(list(files["GAN.npy"].items())[:-1])))
+    with pytest.raises(CheckpointError, match=r"GAN\.npy.*out_conv/bias"):
+        load_dfl_parts(tmp_path, wanted)
 
 
 def test_liae_has_its_own_parts(write_dfl_model, tmp_path):

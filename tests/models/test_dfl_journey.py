@@ -11,6 +11,7 @@ import pytest
 import main
 import models
 from core import safe_pickle
+from core.errors import CheckpointError
 from models.checkpoint import CheckpointStore
 from models.dfl_layout import part_of
 
@@ -82,3 +83,19 @@ def test_ours_is_loaded_and_what_deepfacelab_learnt_since_is_told(write_dfl_mode
     path.write_bytes(b"damaged")
     os.utime(path, (later, later))
     assert models.load_model(tmp_path, "old", "SAEHD", training=False).iteration == 8
+
+
+def test_a_new_model_begins_with_the_weights_of_deepfacelabs(write_dfl_model, tmp_path):
+    from mainscripts.training_start import load_pretrained
+
+    write_dfl_model(tmp_path, "SAEHD", ae_dims=np.int64(32))
+    options = models.options_class("SAEHD")(**SMALL, archi="df-ud", face_type="wf", true_face_power=0.01)
+    model = models.create_model("SAEHD", options, "new")
+    load_pretrained(model, tmp_path)
+    wanted = models.load_model(tmp_path, "old", "SAEHD").weights()
+    found = model.weights()
+    assert model.iteration == 0 and all(np.array_equal(found[path], wanted[path]) for path in wanted)
+    assert any("dis begins with fresh weights" in note for note in model.notes)
+    (tmp_path / "second_SAEHD_data.dat").write_bytes(b"")
+    with pytest.raises(CheckpointError, match="holds the SAEHD models old, second; give a folder"):
+        load_pretrained(model, tmp_path)
