@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import re
 import shutil
 import subprocess
@@ -251,9 +252,22 @@ def require_faces(path: Path, what: str, step: str) -> Path:
     Raises:
         SwapError: It is missing or empty; names the step that fills it.
     """
+    folder = require_folder(path, what)
+    if _has_faces(folder):
+        return folder
+    readable = [part for part in sorted(folder.iterdir()) if os.access(part, os.R_OK | os.X_OK)]
+    below = [part.name for part in readable if _has_faces(part)]
+    if below:
+        more = f" and {len(below) - 3} more" if len(below) > 3 else ""
+        raise SwapError(
+            f"{folder}: {what} has pictures in its subfolders only ({', '.join(below[:3])}{more}); give one "
+            "of them, or pack several into one faceset (util --pack-faceset)"
+        )
+    raise SwapError(f"{folder}: {what} holds no faces; extract them first ({step})")
+
+
+def _has_faces(folder: Path) -> bool:
+    """Whether a faceset could be in it."""
     from core.paths import list_images
 
-    folder = require_folder(path, what)
-    if not any(folder.glob("*.pak")) and not list_images(folder):
-        raise SwapError(f"{folder}: {what} holds no faces; extract them first ({step})")
-    return folder
+    return folder.is_dir() and (any(folder.glob("*.pak")) or bool(list_images(folder)))

@@ -58,6 +58,13 @@ def test_missing_and_empty_folders_are_one_clear_line(drawn_faces, tmp_path, cap
         assert str(folder) in line and text in line
 
 
+def test_faces_in_subfolders_are_pointed_at(drawn_faces, tmp_path, capsys):
+    shutil.copytree(drawn_faces["src"], tmp_path / "aligned" / "ann")
+    faces = {**drawn_faces, "dst": tmp_path / "aligned"}
+    assert main.main(train_args(faces, tmp_path / "model", "--no-prompt")) == 1
+    assert "subfolders only (ann); give one of them, or pack" in one_error_line(capsys)
+
+
 def test_a_model_that_is_being_trained_is_not_trained_twice(drawn_faces, tmp_path, capsys):
     folder = tmp_path / "model"
     folder.mkdir()
