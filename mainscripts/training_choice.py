@@ -130,8 +130,11 @@ def _delete(prompter: Prompter, model_dir: Path, kind: str, saved: list[str]) ->
     for path in models.model_files(model_dir, name, kind):
         print(f"  {path.name}")
     if prompter.ask_bool(f"Delete {name} with these files, backups included, for good?", False):
-        models.delete_model(model_dir, kind, name)
-        print(f"{name} is deleted.")
+        try:
+            models.delete_model(model_dir, kind, name)
+            print(f"{name} is deleted.")
+        except SwapError as err:
+            print(err)
 
 
 def choose_options(

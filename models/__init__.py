@@ -11,14 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from core.errors import CheckpointError, UsageError
-from models.checkpoint import (
-    Checkpoint,
-    CheckpointStore,
-    check_model_name,
-    delete_model,
-    model_files,
-    rename_model,
-)
+from models.checkpoint import Checkpoint, CheckpointStore
+from models.model_files import check_model_name, delete_model, model_files, rename_model
 
 if TYPE_CHECKING:
     from models.base import Model, ModelOptions

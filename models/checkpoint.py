@@ -14,23 +14,22 @@ a disk filled at any moment leaves the generations before it as they were.
 from __future__ import annotations
 
 import contextlib
-import errno
 import itertools
 import json
 import os
 import re
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from filelock import FileLock, Timeout
 
 from core.errors import CheckpointError
 from core.storage import sync_directory
+from models.model_files import check_model_name, clear_errors, reserved
 from models.tensor_file import Arrays, fingerprint, read_tensors, write_tensors
 
 if TYPE_CHECKING:
@@ -43,16 +42,6 @@ STATE = "state.json"
 WEIGHTS, OPTIMIZER, HISTORY = "weights.safetensors", "optimizer.safetensors", "history.safetensors"
 KEPT = 2  # generations: the newest and the one before
 BACKUPS = 24
-NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)  # what file systems without locks say
-REMEDIES = {
-    errno.ENOSPC: "free some space",
-    errno.EDQUOT: "free some space",
-    errno.EACCES: "allow writing there or choose another --model-dir",
-    errno.EPERM: "allow writing there or choose another --model-dir",
-    errno.EROFS: "choose another --model-dir",
-    errno.ENOTDIR: "a file is in the way; choose another --model-dir",
-    errno.EEXIST: "a file is in the way; move it away or choose another --model-dir",
-}
 
 
 @dataclass
@@ -89,35 +78,9 @@ class CheckpointStore:
         found = [path for path in self.folder.iterdir() if GENERATION.match(path.name)]
         return sorted(found, key=lambda path: int(path.name.partition("-")[0]), reverse=True)
 
-    @contextlib.contextmanager
-    def reserved(self) -> Iterator[None]:
-        """Within, no other process can reserve this model; it is free again however this process ends.
-
-        Where the file system knows no locks, nothing is kept apart.
-
-        Raises:
-            CheckpointError: Another process holds it.
-        """
-        path = self.model_dir / f".{self.folder.name}.lock"
-        # a soft lock in place of the system's would outlive a killed process
-        lock = FileLock(path, timeout=0, fallback_to_soft=False)
-        with _clear_errors(self.folder):
-            try:
-                lock.acquire()
-            except Timeout:
-                raise CheckpointError(
-                    f"{self.folder}: another program is training this model just now; end that one first, or "
-                    "train a model of another name"
-                ) from None
-            except OSError as err:
-                if err.errno not in NO_LOCKS:
-                    raise
-        try:
-            yield
-        finally:
-            with contextlib.suppress(OSError):
-                path.unlink()  # before it is let go: nobody else may have it then
-            lock.release()
+    def reserved(self) -> contextlib.AbstractContextManager[None]:
+        """See `models.model_files.reserved`."""
+        return reserved(self.folder)
 
     def check_writable(self) -> None:
         """Try to write where `save` will.
@@ -127,7 +90,7 @@ class CheckpointStore:
         """
         probe = self.folder / f"{TEMPORARY}probe-{os.getpid()}"
         is_new = not self.folder.exists()
-        with _clear_errors(self.folder):
+        with clear_errors(self.folder):
             self.folder.mkdir(parents=True, exist_ok=True)
             probe.write_bytes(b"probe")
             probe.unlink()
@@ -167,7 +130,7 @@ class CheckpointStore:
         counter = int(older[0].name.partition("-")[0]) + 1 if older else 1
         temporary = self.folder / f"{TEMPORARY}{os.getpid()}"
         final = self.folder / f"{counter:07d}-{state['iteration']}"
-        with _clear_errors(self.folder):
+        with clear_errors(self.folder):
             self.folder.mkdir(parents=True, exist_ok=True)
             self._sweep()
             try:
@@ -290,7 +253,7 @@ class CheckpointStore:
         if not generations:
             raise CheckpointError(f"{self.folder}: nothing to back up yet; save first")
         root, temporary = self.backup_folder, self.backup_folder / f"{TEMPORARY}{os.getpid()}"
-        with _clear_errors(root):
+        with clear_errors(root):
             shutil.rmtree(temporary, ignore_errors=True)
             temporary.mkdir(parents=True)
             try:
@@ -391,71 +354,3 @@ def _make_room(root: Path, keep: int) -> None:
     for number in range(keep - 1, 0, -1):
         if (root / f"{number:02d}").exists():
             (root / f"{number:02d}").rename(root / f"{number + 1:02d}")
-
-
-@contextlib.contextmanager
-def _clear_errors(folder: Path) -> Iterator[None]:
-    """Turn the disk's refusals into one line that says what to do."""
-    try:
-        yield
-    except OSError as err:
-        advice = REMEDIES.get(err.errno or 0, "check the disk")
-        raise CheckpointError(
-            f"{folder}: the model cannot be saved: {err.strerror or err}; {advice}. "
-            "What was saved before is untouched"
-        ) from err
-
-
-def check_model_name(name: str) -> str:
-    """A name that can be part of a file name on every system and, as DFL demands, has no underscore.
-
-    Raises:
-        CheckpointError: It has none of these properties.
-    """
-    bad = sorted(set(name) & set('_/\\:*?"<>|'))
-    if not name.isprintable():
-        bad = ["characters that cannot be shown"]
-    if bad or not name.strip() or name != name.strip() or name.startswith("."):
-        why = f"it contains {' '.join(bad)}" if bad else "it is empty or begins or ends with a space or a dot"
-        raise CheckpointError(
-            f"model name {name!r} cannot be used: {why}; give another name (r in the list that train shows "
-            "renames a saved one)"
-        )
-    return name
-
-
-def model_files(model_dir: Path | str, name: str, kind: str) -> list[Path]:
-    """Every file and folder of a model: ours, DFL's, history, previews and backups."""
-    prefix, folder = f"{name}_{kind}", Path(model_dir)
-    if not folder.is_dir():
-        return []
-    return sorted(
-        path for path in folder.iterdir() if path.name == prefix or path.name.startswith(f"{prefix}_")
-    )
-
-
-def rename_model(model_dir: Path | str, kind: str, old: str, new: str) -> None:
-    """Rename a model with everything that belongs to it.
-
-    Raises:
-        CheckpointError: The new name cannot be used or is taken.
-    """
-    check_model_name(new)
-    taken = [path.name for path in model_files(model_dir, new, kind)]
-    if taken:
-        more = f" and {len(taken) - 2} more" if len(taken) > 2 else ""
-        raise CheckpointError(
-            f"model name {new!r} is taken: there are {', '.join(taken[:2])}{more}; choose another, or "
-            "delete that model or these files first"
-        )
-    for path in model_files(model_dir, old, kind):
-        path.rename(path.with_name(f"{new}_{kind}{path.name[len(f'{old}_{kind}') :]}"))
-
-
-def delete_model(model_dir: Path | str, kind: str, name: str) -> None:
-    """Delete a model with everything that belongs to it."""
-    for path in model_files(model_dir, name, kind):
-        if path.is_dir() and not path.is_symlink():
-            shutil.rmtree(path)
-        else:
-            path.unlink()

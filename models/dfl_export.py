@@ -27,7 +27,7 @@ from core.errors import CheckpointError
 from core.nn.state import STEPS, check_state
 from core.pickle_stream import StreamPickler
 from core.storage import naming, remove_leavings, sync_directory
-from models.checkpoint import Checkpoint, model_files
+from models.checkpoint import Checkpoint
 from models.dfl_layout import (
     COUNTER,
     DATA,
@@ -50,6 +50,7 @@ from models.dfl_layout import (
 )
 from models.dfl_options import returned
 from models.growth import resolution_at
+from models.model_files import model_files
 
 NARROWEST_NAME = 17  # of the column of names in the summary
 Entries = list[tuple[str, np.ndarray | np.generic]]

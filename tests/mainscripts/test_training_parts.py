@@ -285,6 +285,18 @@ def test_delete_asks_before_and_leaves_other_kinds(tmp_path, capsys):
     }
 
 
+def test_a_model_that_is_being_trained_is_neither_renamed_nor_deleted(tmp_path, capsys):
+    save_model(tmp_path, "one")
+    before = sorted(tmp_path.iterdir())
+    from models import CheckpointStore
+
+    with CheckpointStore(tmp_path, "one", "Quick96").reserved():
+        answers = Answers("r", "one", "two", "d", "one", "y", "")
+        assert choice.choose_model(answers, tmp_path, "Quick96") == "one"
+    assert capsys.readouterr().out.count("another program is training this model") == 2
+    assert sorted(tmp_path.iterdir()) == before
+
+
 def test_a_first_run_asks_and_its_answers_are_the_next_defaults(tmp_path):
     chosen = choice.choose_options(Answers(*[""] * 20), tmp_path, "Quick96", "new", ["batch_size=9"])
     assert chosen.is_new and chosen.options.batch_size == 9

@@ -20,7 +20,8 @@ import pytest
 import models
 from core.errors import CheckpointError
 from models import checkpoint
-from models.checkpoint import CheckpointStore, delete_model, model_files, rename_model
+from models.checkpoint import CheckpointStore
+from models.model_files import delete_model, model_files, rename_model
 
 WRITER = """
 import sys, types, numpy as np
