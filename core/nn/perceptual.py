@@ -106,7 +106,7 @@ def load_vgg16(source: str) -> keras.Model:
     path = Path(source).expanduser()
     if source != IMAGENET and not path.is_file():
         raise SwapError(
-            f"{path}: the file of VGG16's weights (perceptual_weights) is not there; give its path"
+            f"{path.absolute()}: the file of VGG16's weights (perceptual_weights) is not there; give its path"
         )
     try:
         with warnings.catch_warnings():  # Keras leaves layers random that a file lacks, with a mere warning

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -93,6 +96,8 @@ def test_weights_that_are_missing_or_of_something_else_are_refused(tmp_path, mon
 
     with pytest.raises(SwapError, match=r"gone\.h5: the file of VGG16's weights .* is not there"):
         load_vgg16(str(tmp_path / "gone.h5"))
+    with pytest.raises(SwapError, match=f"{re.escape(str(Path.cwd()))}.gone\\.h5"):
+        load_vgg16("gone.h5")  # saved so when the training began, perhaps in another folder
     text = tmp_path / "text.h5"
     text.write_text("these are no weights")
     other = tmp_path / "other.weights.h5"
