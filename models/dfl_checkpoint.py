@@ -13,8 +13,9 @@ discriminator, and those of optimizers.
 
 from __future__ import annotations
 
+import contextlib
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -186,11 +187,12 @@ def _read_main_optimizer(prefix: Path, kind: str, shapes: Shapes) -> tuple[State
     path = file_of(prefix, MAIN_OPTIMIZER_FILE)
     if not path.is_file():
         return {}, [f"{path.name} is absent: the optimizer starts anew"]
-    steps, slots = _read_optimizer(path)
-    untrained = {
-        part for part in UNTRAINED.get(kind, ()) if not any(part in key.split("/")[1:2] for key in slots)
-    }
-    _check_slots(slots, {p: s for p, s in shapes.items() if part_of(p) not in untrained}, path)
+    with _way_out(path):
+        steps, slots = _read_optimizer(path)
+        untrained = {
+            part for part in UNTRAINED.get(kind, ()) if not any(part in key.split("/")[1:2] for key in slots)
+        }
+        _check_slots(slots, {p: s for p, s in shapes.items() if part_of(p) not in untrained}, path)
     notes = []
     if untrained:
         parts = " and ".join(sorted(untrained))
@@ -214,13 +216,23 @@ def _read_discriminator(
             return weights, {}, []
         if not optimizer_path.is_file():
             return weights, {}, [f"{optimizer_path.name} is absent: the optimizer of {part} starts anew"]
-        steps, slots = _read_optimizer(optimizer_path)
-        _check_slots(slots, {key: array.shape for key, array in weights.items()}, optimizer_path)
+        with _way_out(optimizer_path):
+            steps, slots = _read_optimizer(optimizer_path)
+            _check_slots(slots, {key: array.shape for key, array in weights.items()}, optimizer_path)
     except CheckpointError as err:
         if used:
             raise
         return {}, {}, [f"{err}; it is not in use and left out"]
     return weights, {f"{STEPS}/{part}": steps, **slots}, []
+
+
+@contextlib.contextmanager
+def _way_out(path: Path) -> Iterator[None]:
+    """What a faulty optimizer's file is called, with the choice that a network's does not leave."""
+    try:
+        yield
+    except CheckpointError as err:
+        raise CheckpointError(f"{err}. Or move {path.name} away: the optimizer then starts anew") from err
 
 
 def _read_discriminator_weights(path: Path, part: str) -> State:
