@@ -139,12 +139,16 @@ def _retyped(value: Any, kind: type) -> Any:
 def returned(kind: str, options: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any], list[str]]:
     """Our options as DeepFaceLab's.
 
+    What is none of ours came from another version of DeepFaceLab, and goes back to it.
+
     Returns:
         Its options under its names and in its types, ours that it does not know, and what was changed.
 
     Raises:
         CheckpointError: The model's face type is none of its.
     """
+    from models import options_class
+
     table = DFL_OPTIONS[kind]
     wanted = FACE_TYPES.get(kind)
     if wanted and options.get("face_type") not in wanted:
@@ -160,4 +164,8 @@ def returned(kind: str, options: Mapping[str, Any]) -> tuple[dict[str, Any], dic
             changes.append(f"{name} {value} becomes {kept.choices[0]}")
             value = kept.choices[0]
         found[name] = kept.store(value)
-    return found, {name: value for name, value in options.items() if name not in table}, changes
+    declared = options_class(kind)
+    ours = declared.specs().keys() | declared.DROPPED | declared.RENAMED.keys()
+    others = {name: value for name, value in options.items() if name not in table}
+    found |= {name: value for name, value in others.items() if name not in ours}
+    return found, {name: value for name, value in others.items() if name in ours}, changes
