@@ -376,7 +376,9 @@ class Trainer:
         return saved
 
     def _say_what_is_lost(self) -> None:
-        self.console.say(f"What was learnt since iteration {self.saver.saved_at} is lost.")
+        since = self.saver.saved_at
+        learnt = f"What was learnt since iteration {since} is lost."
+        self.console.say(learnt if self.model.iteration > since else "The options are not saved.")
 
     def _rescue(self) -> None:
         """After an error: keep what was learnt, if it is sound; the caller reports the error itself."""

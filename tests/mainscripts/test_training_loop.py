@@ -10,6 +10,7 @@ import signal
 import time
 import urllib.request
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -222,6 +223,10 @@ def test_an_interrupt_with_a_full_disk_exits_1_and_keeps_the_old_model(train, tm
     out = capsys.readouterr().out
     assert "since iteration 1 is lost" in out and "No space left" not in out  # twice is once too often
     assert saved_iteration(tmp_path) == 1
+    monkeypatch.setattr(CheckpointStore, "save", lambda *_: full(None, SimpleNamespace(iteration=2)))
+    again = train(target=1, model=TinyModel(ModelOptions(batch_size=2)), options_changed=True)
+    out = capsys.readouterr().out
+    assert again.code == 1 and "The options are not saved." in out and "is lost" not in out
 
 
 @pytest.mark.parametrize("gives_up", [False, True])
