@@ -391,19 +391,21 @@ class NetworkModel(Model):
             for key, value in group.items()
         }
         taken = self.optimizers[MAIN].load_state(groups.get(MAIN, {}))
-        for name, optimizer in self.optimizers.items():
+        for name in self.optimizers:
             if name != MAIN:
-                self._load_optional_state(optimizer, groups.get(name, {}))
+                self._load_optional_state(name, groups.get(name, {}), told=not taken)
         return taken
 
-    @staticmethod
-    def _load_optional_state(optimizer: Optimizer, state: Mapping[str, np.ndarray]) -> None:
+    def _load_optional_state(self, name: str, state: Mapping[str, np.ndarray], told: bool) -> None:
         """A discriminator's state; one of another size, or none, begins anew with its network."""
+        optimizer = self.optimizers[name]
         shapes = {path: tuple(slot.shape) for path, slot in optimizer.slots.items()}
         if {key: value.shape for key, value in state.items() if key != STEPS} == shapes:
             optimizer.load_state(state)
-        else:
-            optimizer.reset()
+            return
+        optimizer.reset()
+        if state and not told and name not in self._begun_anew:
+            self.notes.append(f"the optimizer of {name} starts anew: its saved state is another recipe's")
 
     def summary_rows(self) -> list[tuple[str, str]]:
         count = sum(int(np.prod(variable.shape)) for variable in self.variables.values())

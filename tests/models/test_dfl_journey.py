@@ -13,7 +13,7 @@ import models
 from core import safe_pickle
 from core.errors import CheckpointError
 from models.checkpoint import CheckpointStore
-from models.dfl_layout import part_of
+from models.dfl_layout import gan_shapes, part_of
 
 SMALL = {"resolution": 64, "ae_dims": 32, "e_dims": 16, "d_dims": 16, "d_mask_dims": 16, "batch_size": 2}
 JUDGED = {"gan_power": 0.1, "gan_patch_size": 8, "gan_dims": 4}
@@ -99,3 +99,18 @@ def test_a_new_model_begins_with_the_weights_of_deepfacelabs(write_dfl_model, tm
     (tmp_path / "second_SAEHD_data.dat").write_bytes(b"")
     with pytest.raises(CheckpointError, match="holds the SAEHD models old, second; give a folder"):
         load_pretrained(model, tmp_path)
+
+
+def test_a_discriminators_optimizer_of_another_kind_starts_anew_alone(write_dfl_model, tmp_path):
+    judged = {"ae_dims": np.int64(32), "gan_power": np.float64(0.1), "gan_dims": np.int64(4)}
+    discriminators = {"D_src": gan_shapes("D_src", 4, 2)}
+    path = tmp_path / "old_SAEHD_GAN_opt.npy"
+    write_dfl_model(tmp_path, "SAEHD", discriminators, adabelief=False, **judged)
+    old = path.read_bytes()
+    write_dfl_model(tmp_path, "SAEHD", discriminators, **judged)
+    for content, told in ((path.read_bytes(), False), (old, True)):
+        path.write_bytes(content)
+        model = models.load_model(tmp_path, "old", "SAEHD")
+        state = model.optimizer_state()
+        assert (state["steps"], state["steps/D_src"]) == (9, 0 if told else 9)
+        assert any("the optimizer of D_src starts anew" in note for note in model.notes) == told
