@@ -148,6 +148,8 @@ def _train(
             if is_chief and chosen.is_new:
                 held.enter_context(nothing_left_of_a_failed_start(store, plan.prefix))
             trainer = _make_trainer(maker, facesets, plan, programs)
+            if is_chief and chosen.ends_pretraining and store.exists():
+                console.say(_pretrained_kept(store))
             code = trainer.run()
     except Exception as err:
         if not is_out_of_memory(err):
@@ -156,6 +158,12 @@ def _train(
     if code == FAILED and trainer.failure is not None:
         raise trainer.failure
     return code
+
+
+def _pretrained_kept(store: CheckpointStore) -> str:
+    """Keep what pretraining came to, which the first saves would replace; says where."""
+    folder = store.keep_apart("pretrained")
+    return f"The pretrained model is kept in {folder}; new ones begin with it by --pretrained-model-dir."
 
 
 def _make_trainer(

@@ -47,6 +47,11 @@ class Choice:
         """Whether the options are other than those that are saved."""
         return self.options != self.saved
 
+    @property
+    def ends_pretraining(self) -> bool:
+        """Whether the saved model is a pretrained one that is to learn its persons now."""
+        return getattr(self.saved, "pretrain", False) and not getattr(self.options, "pretrain", False)
+
 
 def choose_model(prompter: Prompter, model_dir: Path, kind: str, forced: str | None = None) -> str:
     """The name of the model to train: `forced`, or chosen from those saved, or a new one."""

@@ -19,7 +19,7 @@ import json
 import os
 import re
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -249,10 +249,33 @@ class CheckpointStore:
         Raises:
             CheckpointError: Nothing was saved yet, or the disk is full (the other backups are untouched).
         """
+        root = self.backup_folder
+        with self._copied(root, extra_files) as copy:
+            _make_room(root, keep)
+            copy.rename(root / "01")
+        return root / "01"
+
+    def keep_apart(self, label: str) -> Path:
+        """Keep the newest generation for good, as a model of its own: `<name>_<kind>_<label>/<name>_<kind>`.
+
+        What an earlier call kept under this label is replaced.
+
+        Raises:
+            CheckpointError: Nothing was saved yet, or the disk is full.
+        """
+        root = self.model_dir / f"{self.folder.name}_{label}"
+        with self._copied(root) as copy:
+            shutil.rmtree(root / self.folder.name, ignore_errors=True)
+            copy.rename(root / self.folder.name)
+        return root / self.folder.name
+
+    @contextlib.contextmanager
+    def _copied(self, root: Path, extra_files: tuple[Path, ...] = ()) -> Iterator[Path]:
+        """A folder in `root` with a copy of the newest generation, to be renamed in the block."""
         generations = self.generations()
         if not generations:
             raise CheckpointError(f"{self.folder}: nothing to back up yet; save first")
-        root, temporary = self.backup_folder, self.backup_folder / f"{TEMPORARY}{os.getpid()}"
+        temporary = root / f"{TEMPORARY}{os.getpid()}"
         with clear_errors(root):
             shutil.rmtree(temporary, ignore_errors=True)
             temporary.mkdir(parents=True)
@@ -260,13 +283,11 @@ class CheckpointStore:
                 shutil.copytree(generations[0], temporary / generations[0].name, copy_function=_link_or_copy)
                 for path in extra_files:
                     shutil.copy2(path, temporary)
-                _make_room(root, keep)
-                temporary.rename(root / "01")
+                yield temporary
             except BaseException:
                 shutil.rmtree(temporary, ignore_errors=True)
                 raise
             sync_directory(root)
-        return root / "01"
 
 
 class _Damaged(Exception):

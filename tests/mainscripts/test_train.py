@@ -205,6 +205,29 @@ def test_what_training_needs_beside_the_faces_is_missed_before_anything_is_said_
 
 
 @pytest.mark.slow
+def test_the_end_of_pretraining_keeps_the_pretrained_model(drawn_faces, tmp_path):
+    sizes = ("resolution=64", "ae_dims=32", "e_dims=16", "d_dims=16", "d_mask_dims=16", "batch_size=1")
+    common = [word for text in sizes for word in ("--option", text)]
+
+    def train(target: int, *options: str, more: tuple[str, ...] = ()) -> str:
+        words = train_args(drawn_faces, tmp_path, "--no-prompt", "--target-iter", str(target), *more)
+        words[words.index("Quick96")] = "SAEHD"
+        done = run([*words, "--force-model-name", "ann", *options])
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    many = ("--pretraining-data-dir", str(drawn_faces["src"]))
+    assert "is kept in" not in train(3, *common, "--option", "pretrain=y", more=many)
+    pretrained = CheckpointStore(tmp_path, "ann", "SAEHD").load_latest()
+    kept = tmp_path / "ann_SAEHD_pretrained" / "ann_SAEHD"
+    assert f"The pretrained model is kept in {kept};" in train(2, "--option", "pretrain=n")
+    assert "is kept in" not in train(3)
+    found = CheckpointStore(kept.parent, "ann", "SAEHD").load_latest()
+    assert found.iteration == pretrained.iteration == 3 and found.options["pretrain"]
+    assert all(np.array_equal(array, found.weights[path]) for path, array in pretrained.weights.items())
+
+
+@pytest.mark.slow
 def test_ten_iterations_equal_five_and_five_more_bit_for_bit(drawn_faces, tmp_path):
     """Also: the pipe's lines, the history, the preview, and that a pretrained model starts where it ended."""
     whole, parts = tmp_path / "whole", tmp_path / "parts"

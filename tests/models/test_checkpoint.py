@@ -277,6 +277,20 @@ def test_backups_rotate_and_can_be_put_back(store, tmp_path):
     assert consistent(store.load_latest()) == 4
 
 
+def test_what_is_kept_apart_is_a_model_of_its_own(store):
+    with pytest.raises(CheckpointError, match="nothing to back up"):
+        store.keep_apart("pretrained")
+    for iteration in range(1, 5):
+        store.save(model(iteration))
+        if iteration in (1, 2):
+            kept = store.keep_apart("pretrained")
+    assert kept == store.model_dir / f"{store.folder.name}_pretrained" / store.folder.name
+    assert consistent(CheckpointStore(kept.parent, store.name, store.kind).load_latest()) == 2
+    assert [path.name for path in kept.parent.iterdir()] == [kept.name]
+    assert kept.parent in model_files(store.model_dir, store.name, store.kind)
+    assert models.list_models(store.model_dir, store.kind) == [store.name]
+
+
 def test_models_are_listed_renamed_and_deleted(tmp_path):
     for name in ("anna", "bert"):
         CheckpointStore(tmp_path, name, "Quick96").save(model(1))
