@@ -314,7 +314,7 @@ def _starting_line(model: Model, target: int, cluster: Cluster | None) -> str:
         first = "First iteration: if the program ends here, batch_size is too large for the memory. "
     else:
         first = f"Going on from iteration {model.iteration}. "
-    until = f"Training to iteration {target}. " if target else ""
+    until = f"Training to iteration {target}. " if target > model.iteration else ""
     return f"{first}{until}Enter saves, Ctrl-C saves and ends."
 
 

@@ -132,7 +132,7 @@ class CheckpointStore:
         final = self.folder / f"{counter:07d}-{state['iteration']}"
         with clear_errors(self.folder):
             self.folder.mkdir(parents=True, exist_ok=True)
-            self._sweep()
+            _sweep(self.folder)
             try:
                 _write_generation(temporary, state, tensors)
                 temporary.rename(final)
@@ -142,11 +142,6 @@ class CheckpointStore:
             sync_directory(self.folder)
         self._prune(final, older)
         return final
-
-    def _sweep(self) -> None:
-        """Remove what killed processes left behind."""
-        for path in self.folder.glob(f"{TEMPORARY}*"):
-            shutil.rmtree(path, ignore_errors=True)
 
     def _prune(self, newest: Path, older: list[Path]) -> None:
         """Keep the newest generation and the newest sound one before it."""
@@ -277,7 +272,7 @@ class CheckpointStore:
             raise CheckpointError(f"{self.folder}: nothing to back up yet; save first")
         temporary = root / f"{TEMPORARY}{os.getpid()}"
         with clear_errors(root):
-            shutil.rmtree(temporary, ignore_errors=True)
+            _sweep(root)
             temporary.mkdir(parents=True)
             try:
                 shutil.copytree(generations[0], temporary / generations[0].name, copy_function=_link_or_copy)
@@ -288,6 +283,12 @@ class CheckpointStore:
                 shutil.rmtree(temporary, ignore_errors=True)
                 raise
             sync_directory(root)
+
+
+def _sweep(folder: Path) -> None:
+    """Remove what killed processes left behind."""
+    for path in folder.glob(f"{TEMPORARY}*"):
+        shutil.rmtree(path, ignore_errors=True)
 
 
 class _Damaged(Exception):

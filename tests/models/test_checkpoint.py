@@ -283,6 +283,8 @@ def test_what_is_kept_apart_is_a_model_of_its_own(store):
     for iteration in range(1, 5):
         store.save(model(iteration))
         if iteration in (1, 2):
+            killed = store.model_dir / f"{store.folder.name}_pretrained" / f"{checkpoint.TEMPORARY}1"
+            killed.mkdir(parents=True)
             kept = store.keep_apart("pretrained")
     assert kept == store.model_dir / f"{store.folder.name}_pretrained" / store.folder.name
     assert consistent(CheckpointStore(kept.parent, store.name, store.kind).load_latest()) == 2
